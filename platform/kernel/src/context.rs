@@ -1,0 +1,152 @@
+//! Who asks, for which tenant, under which request. Built once per request by the extractor of
+//! `web`, and not Clone: holding a `Ctx` is the proof that somebody checked. Not a bag for other
+//! state.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::{Error, Result, TenantId, UserId};
+
+/// A permission, `service.resource.verb`.
+pub type Permission = &'static str;
+
+/// A bounded id of a request or of a chain of requests: 1 to 128 characters of `A-Z a-z 0-9 . _ -`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RequestId(Arc<str>);
+
+impl RequestId {
+    /// Returns the id when it keeps the rules.
+    pub fn parse(text: &str) -> Option<Self> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        let keeps = (1..=128).contains(&text.len()) && text.bytes().all(allowed);
+        keeps.then(|| Self(text.into()))
+    }
+
+    /// Returns a new id.
+    pub fn create() -> Self {
+        Self(uuid::Uuid::now_v7().to_string().into())
+    }
+
+    /// Returns the id's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Who acts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// A signed-in person.
+    User(UserId),
+    /// The product itself, such as first start or a relay.
+    System,
+}
+
+impl std::fmt::Display for Actor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::User(id) => id.fmt(f),
+            Self::System => f.write_str("system"),
+        }
+    }
+}
+
+/// What somebody may do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PermissionSet(Arc<BTreeSet<String>>);
+
+impl PermissionSet {
+    /// Returns the set of these permissions.
+    pub fn new(permissions: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self(Arc::new(permissions.into_iter().map(Into::into).collect()))
+    }
+
+    /// Says whether the permission is in the set.
+    pub fn allows(&self, permission: &str) -> bool {
+        self.0.contains(permission)
+    }
+
+    /// Returns the permissions in order.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+}
+
+/// The idempotency key of a request, with the fingerprint that tells the same request from another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idempotency {
+    /// The key as the client sent it.
+    pub key: String,
+    /// Method and path: the same key on another route is another key.
+    pub scope: String,
+    /// SHA-256 over query, content type and body.
+    pub fingerprint: [u8; 32],
+}
+
+/// The parts of a [`Ctx`], for the one place that builds it.
+#[derive(Clone, Debug)]
+pub struct CtxParts {
+    /// The tenant whose rows may be touched.
+    pub tenant: TenantId,
+    /// Who acts.
+    pub actor: Actor,
+    /// What the actor may do in this tenant.
+    pub permissions: PermissionSet,
+    /// The id of this request.
+    pub request_id: RequestId,
+    /// The id of the chain of requests that this one belongs to.
+    pub correlation_id: RequestId,
+    /// The request's idempotency key.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// Says who asks, for which tenant, under which request.
+#[derive(Debug)]
+pub struct Ctx {
+    parts: CtxParts,
+}
+
+impl Ctx {
+    /// Returns the context of one request. Only the extractor, jobs and tests call this.
+    pub fn new(parts: CtxParts) -> Self {
+        Self { parts }
+    }
+
+    /// Returns the tenant.
+    pub fn tenant(&self) -> TenantId {
+        self.parts.tenant
+    }
+
+    /// Returns who acts.
+    pub fn actor(&self) -> &Actor {
+        &self.parts.actor
+    }
+
+    /// Returns what the actor may do.
+    pub fn permissions(&self) -> &PermissionSet {
+        &self.parts.permissions
+    }
+
+    /// Returns the request's id.
+    pub fn request_id(&self) -> &RequestId {
+        &self.parts.request_id
+    }
+
+    /// Returns the id of the chain of requests.
+    pub fn correlation_id(&self) -> &RequestId {
+        &self.parts.correlation_id
+    }
+
+    /// Refuses unless the actor has the permission.
+    pub fn require(&self, permission: Permission) -> Result<()> {
+        if self.parts.permissions.allows(permission) {
+            return Ok(());
+        }
+        Err(Error::forbidden("request.forbidden", format!("this needs the permission {permission}")))
+    }
+
+    /// Takes the idempotency key; the first Writer of a request stores it, a second one must not.
+    pub fn take_idempotency(&mut self) -> Option<Idempotency> {
+        self.parts.idempotency.take()
+    }
+}

@@ -1,0 +1,50 @@
+//! What stands in front of every handler, local or remote: the access check, the limits, the
+//! idempotency key, and the rendering of problems. Not for authentication, which the door does.
+
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use kernel::{Error, Result};
+use web::{Granted, Limits, Principal, Problem, RequestIds};
+
+use crate::operation::Access;
+
+#[derive(Clone, Copy)]
+pub(crate) struct Rule {
+    pub access: Access,
+    pub body_limit: usize,
+}
+
+pub(crate) async fn check(rule: Rule, request: Request, next: Next) -> Response {
+    let ids = match request.extensions().get::<RequestIds>() {
+        Some(ids) => ids.clone(),
+        None => RequestIds::from_headers(request.headers()),
+    };
+    let response = match prepare(rule, request).await {
+        Ok(request) => next.run(request).await,
+        Err(error) => Problem::from(error).into_response(),
+    };
+    web::render(response, &ids)
+}
+
+async fn prepare(rule: Rule, mut request: Request) -> Result<Request> {
+    let principal = request.extensions().get::<Principal>();
+    match (rule.access, principal) {
+        (Access::Public, _) => {}
+        (Access::SignedIn | Access::Permission(_), None) => {
+            return Err(Error::unauthenticated("request.unauthenticated", "send a valid bearer token"));
+        }
+        (Access::SignedIn, Some(_)) => {}
+        (Access::Permission(permission), Some(principal)) if principal.permissions.allows(permission) => {}
+        (Access::Permission(permission), Some(_)) => {
+            return Err(Error::forbidden("request.forbidden", format!("this needs the permission {permission}")));
+        }
+    }
+    request.extensions_mut().insert(Granted);
+    request.extensions_mut().insert(Limits { body_bytes: rule.body_limit });
+    let (mut request, idempotency) = web::take_idempotency(request, rule.body_limit).await?;
+    if let Some(idempotency) = idempotency {
+        request.extensions_mut().insert(idempotency);
+    }
+    Ok(request)
+}

@@ -1,0 +1,20 @@
+//! What a service is: a manifest of operations, tables, permissions and events; the declared
+//! resource that gets the standard verbs; the backend that a request is handed to. Not for the
+//! gateway's policies and not for any service's rules.
+
+mod app;
+mod backend;
+mod crud;
+mod guard;
+mod manifest;
+mod openapi;
+mod operation;
+mod resource;
+
+pub use app::App;
+pub use backend::{Backend, Local, Remote};
+pub use crud::crud;
+pub use manifest::{Audience, EventType, PermissionType, Role, Service};
+pub use openapi::{document, shaped};
+pub use operation::{Access, Operation, Parameter, Shape};
+pub use resource::{Field, FieldKind, Permissions, Resource, Spec, UpdateVerb, set_if};

@@ -1,0 +1,161 @@
+//! A service as data: what `portico serve` mounts, the gateway routes to, the migrations run and
+//! the documents list. Not for behaviour.
+
+use axum::Router;
+use store::{Constraint, Migrations, Step};
+
+use crate::app::App;
+use crate::operation::Operation;
+
+/// The roles that permissions are given to by default; each includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Reads.
+    Viewer,
+    /// Works with the data.
+    Staff,
+    /// Runs the tenant.
+    Admin,
+    /// Runs the platform; not a role in a tenant.
+    Superadmin,
+}
+
+impl Role {
+    /// Returns the role's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Staff => "staff",
+            Self::Admin => "admin",
+            Self::Superadmin => "superadmin",
+        }
+    }
+
+    /// Returns the role with this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Viewer, Self::Staff, Self::Admin, Self::Superadmin].into_iter().find(|role| role.name() == name)
+    }
+}
+
+/// A permission that a service checks.
+#[derive(Clone, Copy, Debug)]
+pub struct PermissionType {
+    /// `service.resource.verb`.
+    pub name: &'static str,
+    /// The least role that has it.
+    pub role: Role,
+    /// What it allows, for people.
+    pub summary: &'static str,
+}
+
+/// Who may learn of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Every member of the tenant.
+    Members,
+    /// Staff and above.
+    Staff,
+    /// Administrators: audit.
+    Admins,
+}
+
+impl Audience {
+    /// Returns the least role that may learn of it.
+    pub const fn role(self) -> Role {
+        match self {
+            Self::Members => Role::Viewer,
+            Self::Staff => Role::Staff,
+            Self::Admins => Role::Admin,
+        }
+    }
+}
+
+/// A type of event that a service publishes.
+#[derive(Clone, Copy, Debug)]
+pub struct EventType {
+    /// `service.thing.happened`.
+    pub name: &'static str,
+    /// Who may learn of it.
+    pub audience: Audience,
+    /// For how many days it is kept; nothing means as long as the tenant.
+    pub retention_days: Option<u32>,
+    /// What happened, for people.
+    pub summary: &'static str,
+}
+
+/// A service.
+pub struct Service {
+    /// Its name: the first part of its permissions, events and tables.
+    pub name: &'static str,
+    /// What it does, in a line.
+    pub summary: &'static str,
+    /// Its routes.
+    pub operations: Vec<Operation>,
+    /// Its tables.
+    pub migrations: Migrations,
+    /// Its permissions.
+    pub permissions: Vec<PermissionType>,
+    /// Its events.
+    pub events: Vec<EventType>,
+    /// What breaking its constraints means.
+    pub constraints: Vec<Constraint>,
+}
+
+impl Service {
+    /// Returns an empty service.
+    pub fn new(name: &'static str, summary: &'static str) -> Self {
+        Self {
+            name,
+            summary,
+            operations: Vec::new(),
+            migrations: Migrations { service: name, steps: &[] },
+            permissions: Vec::new(),
+            events: Vec::new(),
+            constraints: Vec::new(),
+        }
+    }
+
+    /// Adds routes: what `crud()` returns, or single operations.
+    #[must_use]
+    pub fn routes(mut self, operations: impl IntoIterator<Item = Operation>) -> Self {
+        self.operations.extend(operations);
+        self
+    }
+
+    /// Sets the steps that make its tables.
+    #[must_use]
+    pub fn migrations(mut self, steps: &'static [Step]) -> Self {
+        self.migrations.steps = steps;
+        self
+    }
+
+    /// Adds permissions.
+    #[must_use]
+    pub fn permissions(mut self, permissions: impl IntoIterator<Item = PermissionType>) -> Self {
+        self.permissions.extend(permissions);
+        self
+    }
+
+    /// Adds event types.
+    #[must_use]
+    pub fn events(mut self, events: impl IntoIterator<Item = EventType>) -> Self {
+        self.events.extend(events);
+        self
+    }
+
+    /// Adds constraints.
+    #[must_use]
+    pub fn constraints(mut self, constraints: impl IntoIterator<Item = Constraint>) -> Self {
+        self.constraints.extend(constraints);
+        self
+    }
+
+    /// Returns the router that serves its operations.
+    pub fn router(&self, app: &App) -> Router {
+        let mut router = Router::new();
+        for operation in &self.operations {
+            router = router.route(operation.path, operation.route());
+        }
+        router.with_state(app.clone())
+    }
+}

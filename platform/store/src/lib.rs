@@ -1,0 +1,234 @@
+//! The data layer: [`Reader`] and [`Writer`] that know only one tenant's rows, on SQLite and on
+//! PostgreSQL; the event log; migrations; backup and transfer. Nothing else in Portico reaches a
+//! database connection. Not for business words.
+//!
+//! # An unscoped query does not compile
+//!
+//! A query runs through a handle that already holds the tenant:
+//!
+//! ```
+//! # use store::{Reader, TenantEntity};
+//! async fn rows<E: TenantEntity>(reader: &Reader<'_>) -> kernel::Result<usize> {
+//!     Ok(reader.select::<E>().all().await?.len())
+//! }
+//! ```
+//!
+//! The same query started at the entity has nothing to run on, because a `Reader` is not a
+//! connection and gives none away:
+//!
+//! ```compile_fail,E0277
+//! # use store::{Reader, TenantEntity};
+//! async fn rows<E: TenantEntity>(reader: &Reader<'_>) -> kernel::Result<usize> {
+//!     Ok(E::find().all(reader).await.expect("rows").len())
+//! }
+//! ```
+//!
+//! A table without a tenant has no place in a `Reader` either:
+//!
+//! ```compile_fail,E0277
+//! # use store::Reader;
+//! async fn rows<E: sea_orm::EntityTrait>(reader: &Reader<'_>) -> kernel::Result<usize> {
+//!     Ok(reader.select::<E>().all().await?.len())
+//! }
+//! ```
+//!
+//! And while a `Writer` is open, the context cannot be lent to a call to another service:
+//!
+//! ```compile_fail,E0502
+//! # use store::Store;
+//! async fn call_another_service(_: &kernel::Ctx) {}
+//! async fn action(store: &Store, ctx: &mut kernel::Ctx) -> kernel::Result<()> {
+//!     let writer = store.write(ctx).await?;
+//!     call_another_service(ctx).await;
+//!     writer.roll_back().await
+//! }
+//! ```
+
+mod engine;
+mod event;
+mod failure;
+mod idempotency;
+mod lane;
+mod migrate;
+mod reader;
+mod relay;
+mod schema;
+mod scope;
+mod session;
+mod system;
+mod tenant;
+mod writer;
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use kernel::{Clock, Ctx, Error, Result};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, TransactionTrait};
+
+use crate::engine::Connections;
+use crate::event::Stamp;
+use crate::session::{Label, Open, Session};
+
+pub use crate::engine::{Config, Engine, Walls};
+pub use crate::event::{Event, EventFilter, EventKind, Model as EventRow};
+pub use crate::failure::{Constraint, from_database, register_constraints};
+pub use crate::migrate::{Migrations, Report, Step, migrate, pending};
+pub use crate::reader::Reader;
+pub use crate::relay::assign_positions;
+pub use crate::schema::{Schema, Table, Type};
+pub use crate::scope::{Scoped, TenantEntity, TenantRow};
+pub use crate::system::{Purpose, System, TenantRecord, system_context};
+pub use crate::writer::{Change, Writer, not_found};
+/// JSON data, as snapshots of rows give it.
+pub type Json = serde_json::Value;
+
+pub(crate) fn backend(engine: Engine) -> DbBackend {
+    match engine {
+        Engine::Sqlite => DbBackend::Sqlite,
+        Engine::Postgres => DbBackend::Postgres,
+    }
+}
+
+/// The open store. Cloning it is cheap.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    connections: Connections,
+    config: Config,
+    clock: Clock,
+    closing: AtomicBool,
+}
+
+impl Store {
+    /// Opens the store. The schema must be up to date: see [`migrate`].
+    pub async fn open(config: Config, clock: Clock) -> Result<Self> {
+        let connections = Connections::open(&config).await?;
+        Ok(Self { inner: Arc::new(Inner { connections, config, clock, closing: AtomicBool::new(false) }) })
+    }
+
+    /// Returns the engine.
+    pub fn engine(&self) -> Engine {
+        self.inner.connections.engine()
+    }
+
+    /// Returns the clock that rows are stamped with.
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
+    /// Returns the configuration that it was opened with.
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// Opens a snapshot of the tenant's rows.
+    pub async fn read<'c>(&self, ctx: &'c Ctx) -> Result<Reader<'c>> {
+        self.refuse_when_closing()?;
+        let transaction = self.inner.connections.readers().begin().await.map_err(from_database)?;
+        self.enter_tenant(&transaction, ctx, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; ").await?;
+        let label = Label::new("read", ctx.tenant().to_string(), ctx.request_id().as_str().to_owned());
+        let limit = Duration::from_millis(self.inner.config.read_age_limit_ms);
+        Ok(Reader {
+            session: Session::new(Open::Pool(transaction), limit, label),
+            tenant: ctx.tenant(),
+            filtered: self.inner.config.walls.filter,
+            context: PhantomData,
+        })
+    }
+
+    /// Opens a transaction that changes the tenant's rows. On SQLite it waits for the write lane.
+    pub async fn write<'c>(&self, ctx: &'c mut Ctx) -> Result<Writer<'c>> {
+        self.refuse_when_closing()?;
+        let open = self.open_write().await?;
+        if let Open::Pool(transaction) = &open {
+            self.enter_tenant(transaction, ctx, "").await?;
+        }
+        let idempotency = ctx.take_idempotency();
+        let label = Label::new("write", ctx.tenant().to_string(), ctx.request_id().as_str().to_owned());
+        let writer = Writer {
+            session: Session::new(open, self.write_limit(), label),
+            stamp: Stamp::of(ctx, self.inner.clock.now()),
+            filtered: self.inner.config.walls.filter,
+            idempotency,
+            context: PhantomData,
+        };
+        writer.claim_key().await
+    }
+
+    /// Opens a transaction across tenants, for a named reason.
+    pub async fn system(&self, purpose: Purpose) -> Result<System> {
+        let open = self.open_write().await?;
+        if let Open::Pool(transaction) = &open {
+            let enter = format!("SET LOCAL ROLE {}", purpose.role());
+            transaction.execute_unprepared(&enter).await.map_err(from_database)?;
+        }
+        Ok(self.system_session(open, purpose))
+    }
+
+    /// Opens a snapshot across tenants, for a named reason; nothing can be changed through it.
+    pub async fn system_read(&self, purpose: Purpose) -> Result<System> {
+        let transaction = self.inner.connections.readers().begin().await.map_err(from_database)?;
+        if self.engine() == Engine::Postgres {
+            let enter = format!("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL ROLE {}", purpose.role());
+            transaction.execute_unprepared(&enter).await.map_err(from_database)?;
+        }
+        Ok(self.system_session(Open::Pool(transaction), purpose))
+    }
+
+    fn system_session(&self, open: Open, purpose: Purpose) -> System {
+        let label = Label::new(purpose.role(), String::new(), String::new());
+        System { session: Session::new(open, self.write_limit(), label), purpose, now: self.inner.clock.now() }
+    }
+
+    /// Asks the database for a sign of life.
+    pub async fn ping(&self) -> Result<()> {
+        engine::setting(self.inner.connections.readers(), "SELECT 1").await.map(|_| ())
+    }
+
+    /// Refuses new transactions, lets open ones end and closes the connections.
+    pub async fn close(&self) {
+        self.inner.closing.store(true, Ordering::SeqCst);
+        if let Connections::Sqlite { lane, .. } = &self.inner.connections {
+            lane.close().await;
+        }
+        let closed = self.inner.connections.readers().clone().close().await;
+        if let Err(error) = closed {
+            tracing::warn!(error = %error, "the connections did not close cleanly");
+        }
+    }
+
+    fn write_limit(&self) -> Duration {
+        Duration::from_millis(self.inner.config.write_hold_limit_ms)
+    }
+
+    fn refuse_when_closing(&self) -> Result<()> {
+        if self.inner.closing.load(Ordering::SeqCst) {
+            return Err(Error::unavailable("server.stopping", "the server is stopping; try again shortly").retry_after(2));
+        }
+        Ok(())
+    }
+
+    async fn open_write(&self) -> Result<Open> {
+        match &self.inner.connections {
+            Connections::Sqlite { lane, .. } => Ok(Open::Lane(lane.enter().await?)),
+            Connections::Postgres { pool } => Ok(Open::Pool(pool.begin().await.map_err(from_database)?)),
+        }
+    }
+
+    /// Puts a PostgreSQL transaction behind the second wall: a role that owns nothing, and the
+    /// tenant that row-level security compares with. Transaction-local, so a pooled connection
+    /// carries neither to its next borrower.
+    async fn enter_tenant(&self, transaction: &DatabaseTransaction, ctx: &Ctx, before: &str) -> Result<()> {
+        if self.engine() == Engine::Sqlite || !self.inner.config.walls.row_security {
+            return Ok(());
+        }
+        let (role, tenant) = (schema::APPLICATION_ROLE, ctx.tenant().uuid());
+        let enter = format!("{before}SET LOCAL ROLE {role}; SELECT set_config('app.tenant', '{tenant}', true)");
+        transaction.execute_unprepared(&enter).await.map(|_| ()).map_err(from_database)
+    }
+}

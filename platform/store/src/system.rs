@@ -1,0 +1,184 @@
+//! Work that no tenant asked for: looking a token up before its tenant is known, the relay,
+//! housekeeping. Each reason is named, has a PostgreSQL role of its own, and is logged and
+//! counted. Not a way around the tenant scope for convenience: a service that needs another
+//! reason adds it here, where review sees it.
+
+use kernel::{Ctx, CtxParts, Error, Id, PermissionSet, RequestId, Result, TenantId, Timestamp};
+use sea_orm::{
+    ActiveModelTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryResult, Select, StatementBuilder,
+};
+
+use crate::event::{Event, Stamp};
+use crate::session::Session;
+use crate::writer;
+
+/// Why something looks across tenants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Finding a user, a token or a one-use code before the tenant is known.
+    SignIn,
+    /// Creating the first tenant and its administrator.
+    Bootstrap,
+    /// Giving events their positions.
+    Relay,
+    /// Removing what has expired.
+    Housekeeping,
+    /// Counting and probing for health.
+    Health,
+    /// Copying everything: backup, restore, transfer.
+    Transfer,
+}
+
+impl Purpose {
+    /// Every purpose.
+    pub const ALL: [Self; 6] =
+        [Self::SignIn, Self::Bootstrap, Self::Relay, Self::Housekeeping, Self::Health, Self::Transfer];
+
+    /// Returns the PostgreSQL role that the work runs under.
+    pub const fn role(self) -> &'static str {
+        match self {
+            Self::SignIn => "portico_sign_in",
+            Self::Bootstrap => "portico_bootstrap",
+            Self::Relay => "portico_relay",
+            Self::Housekeeping => "portico_housekeeping",
+            Self::Health => "portico_health",
+            Self::Transfer => "portico_transfer",
+        }
+    }
+}
+
+/// A transaction under a system purpose.
+pub struct System {
+    pub(crate) session: Session,
+    pub(crate) purpose: Purpose,
+    pub(crate) now: Timestamp,
+}
+
+impl System {
+    /// Returns the moment that this transaction stamps its rows with.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Runs a query and gives the first row.
+    pub async fn one<E: EntityTrait>(&self, select: Select<E>) -> Result<Option<E::Model>> {
+        let lent = self.session.lend().await?;
+        let result = select.one(&*lent).await;
+        lent.check(result)
+    }
+
+    /// Runs a query and gives all rows.
+    pub async fn all<E: EntityTrait>(&self, select: Select<E>) -> Result<Vec<E::Model>> {
+        let lent = self.session.lend().await?;
+        let result = select.all(&*lent).await;
+        lent.check(result)
+    }
+
+    /// Inserts a row as it is.
+    pub async fn insert<A>(&self, row: A) -> Result<<A::Entity as EntityTrait>::Model>
+    where
+        A: ActiveModelTrait + Send,
+        <A::Entity as EntityTrait>::Model: IntoActiveModel<A>,
+    {
+        let lent = self.session.lend().await?;
+        let result = A::Entity::insert(row).exec_with_returning(&*lent).await;
+        lent.check(result)
+    }
+
+    /// Runs a statement and gives the number of rows it touched.
+    pub async fn execute(&self, statement: &(impl StatementBuilder + Sync)) -> Result<u64> {
+        let lent = self.session.lend().await?;
+        let result = lent.execute(statement).await;
+        lent.check(result).map(|done| done.rows_affected())
+    }
+
+    /// Runs a query that is no entity's and gives all rows.
+    pub async fn rows(&self, statement: &(impl StatementBuilder + Sync)) -> Result<Vec<QueryResult>> {
+        let lent = self.session.lend().await?;
+        let result = lent.query_all(statement).await;
+        lent.check(result)
+    }
+
+    /// Appends an event of one tenant, done by this purpose.
+    pub async fn record(&self, tenant: TenantId, actor: &str, request: &RequestId, event: &Event) -> Result<()> {
+        let stamp = Stamp {
+            tenant,
+            actor: actor.to_owned(),
+            request_id: request.as_str().to_owned(),
+            correlation_id: request.as_str().to_owned(),
+            now: self.now,
+        };
+        writer::record(&self.session, &stamp, event).await
+    }
+
+    /// Commits; everything before is on disk afterwards.
+    pub async fn commit(self) -> Result<()> {
+        tracing::debug!(purpose = ?self.purpose, "system work committed");
+        self.session.finish(true).await
+    }
+
+    /// Ends without keeping anything.
+    pub async fn close(self) -> Result<()> {
+        self.session.finish(false).await
+    }
+}
+
+/// Returns a context in which the product itself acts for a tenant: first start, demo data, tests.
+pub fn system_context(tenant: TenantId, permissions: PermissionSet) -> Ctx {
+    let request_id = RequestId::create();
+    Ctx::new(CtxParts {
+        tenant,
+        actor: kernel::Actor::System,
+        permissions,
+        correlation_id: request_id.clone(),
+        request_id,
+        idempotency: None,
+    })
+}
+
+/// A tenant as the store knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TenantRecord {
+    /// The tenant's id.
+    pub id: TenantId,
+    /// Its short name in addresses.
+    pub slug: String,
+    /// Its name for people.
+    pub name: String,
+    /// `active`, `suspended`, …
+    pub state: String,
+}
+
+impl System {
+    /// Creates a tenant.
+    pub async fn create_tenant(&self, slug: &str, name: &str) -> Result<TenantRecord> {
+        let tenant = TenantRecord {
+            id: Id::new(),
+            slug: slug.to_owned(),
+            name: name.to_owned(),
+            state: "active".to_owned(),
+        };
+        let row = crate::tenant::ActiveModel {
+            id: sea_orm::Set(tenant.id),
+            slug: sea_orm::Set(tenant.slug.clone()),
+            name: sea_orm::Set(tenant.name.clone()),
+            state: sea_orm::Set(tenant.state.clone()),
+            created_at: sea_orm::Set(self.now),
+        };
+        self.insert(row).await?;
+        Ok(tenant)
+    }
+
+    /// Finds a tenant by its slug.
+    pub async fn tenant_by_slug(&self, slug: &str) -> Result<Option<TenantRecord>> {
+        use sea_orm::{ColumnTrait as _, QueryFilter as _};
+        let select = crate::tenant::Entity::find().filter(crate::tenant::Column::Slug.eq(slug));
+        Ok(self.one(select).await?.map(crate::tenant::Model::into))
+    }
+
+    /// Finds a tenant by its id.
+    pub async fn tenant(&self, id: TenantId) -> Result<TenantRecord> {
+        let found = self.one(crate::tenant::Entity::find_by_id(id)).await?;
+        found.map(crate::tenant::Model::into).ok_or_else(|| Error::not_found("tenants.not_found", "there is no such tenant"))
+    }
+}
