@@ -47,6 +47,20 @@ impl<R: Resource> utoipa::ToSchema for Page<R> {
     }
 }
 
+/// All of them, as an export gives them.
+struct All<R>(std::marker::PhantomData<R>);
+
+impl<R: Resource> utoipa::PartialSchema for All<R> {
+    fn schema() -> RefOr<Schema> {
+        ArrayBuilder::new().items(Ref::from_schema_name(R::name())).into()
+    }
+}
+impl<R: Resource> utoipa::ToSchema for All<R> {
+    fn name() -> std::borrow::Cow<'static, str> {
+        format!("All{}", R::name()).into()
+    }
+}
+
 /// Returns the operations of the standard verbs.
 pub fn crud<R: Resource>() -> Vec<Operation>
 where

@@ -38,7 +38,7 @@ pub enum Shape {
 }
 
 /// A query parameter.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Parameter {
     /// Its name.
     pub name: String,

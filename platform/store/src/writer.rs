@@ -80,7 +80,8 @@ impl Writer<'_> {
         row.set(E::UPDATED_BY, self.stamp.actor.clone().into());
         row.set(E::DELETED_AT, Value::BigInt(None));
         let model = self.append_row::<E>(row).await?;
-        self.record_change::<E>("created", &model, None).await?;
+        let event = change_event::<E>("created", &model, None);
+        record(&self.session, &self.stamp, &event).await?;
         Ok(model)
     }
 
@@ -143,10 +144,6 @@ impl Writer<'_> {
     /// Appends an event that changes no row, such as an export.
     pub async fn record(&mut self, event: Event) -> Result<()> {
         record(&self.session, &self.stamp, &event).await
-    }
-
-    async fn record_change<E: TenantEntity>(&mut self, verb: &str, row: &E::Model, data: Option<serde_json::Value>) -> Result<()> {
-        record(&self.session, &self.stamp, &change_event::<E>(verb, row, data)).await
     }
 
     /// Commits, and gives the answer back once it is on disk. The answer is stored with the
@@ -278,7 +275,8 @@ impl<E: TenantEntity> Change<'_, E> {
         let changed = update.exec_with_returning(&*lent).await;
         let Some(row) = lent.check(changed)?.into_iter().next() else { return Ok(None) };
         let data = data.map(|data| data(&row));
-        record(session, stamp, &change_event::<E>(verb, &row, data)).await?;
+        let event = change_event::<E>(verb, &row, data);
+        record(session, stamp, &event).await?;
         Ok(Some(row))
     }
 

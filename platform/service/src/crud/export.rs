@@ -52,7 +52,7 @@ pub(super) fn operation<R: Resource>(path: &'static str, id: String, many: &str)
             "Streams everything that is not deleted, oldest first, and writes `audit.export`. In CSV, text that a \
              spreadsheet would run as a formula starts with an apostrophe.",
         )
-        .gives::<Vec<R>>(200, "The export")
+        .gives::<super::All<R>>(200, "The export")
         .also(200, "text/csv")
         .problems(&[400])
 }

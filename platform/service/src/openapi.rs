@@ -1,0 +1,248 @@
+//! The OpenAPI 3.1 document, written from the operations. Schemas come from utoipa; the rest is
+//! JSON in a fixed order, so that a diff shows what changed. Not for documents of remote services.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+use utoipa::openapi::{RefOr, Schema};
+
+use crate::manifest::Service;
+use crate::operation::{Access, Content, Operation, Shape};
+
+/// Problems that any operation may answer, beside its own.
+const COMMON_PROBLEMS: [u16; 4] = [413, 429, 500, 503];
+
+/// Returns the document of these services.
+pub fn document(services: &[Service]) -> Value {
+    let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
+    let mut schemas: BTreeMap<String, Value> = BTreeMap::new();
+    let mut tags = Vec::new();
+    for service in services.iter().filter(|service| !service.operations.is_empty()) {
+        tags.push(json!({ "name": service.name, "description": service.summary }));
+        for operation in &service.operations {
+            for (name, schema) in &operation.schemas {
+                add_schema(&mut schemas, name, schema);
+            }
+            let methods = paths.entry(operation.path).or_default();
+            methods.insert(operation.method.as_str().to_lowercase(), write(service, operation));
+        }
+    }
+    schemas.insert("Problem".to_owned(), problem_schema());
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Portico",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "One front door: success bodies are the plain resource, errors are RFC 9457 problem documents, \
+                unless a route group has a shape of its own. Send `Accept: application/problem+json` to get the plain \
+                problem everywhere.",
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+        },
+        "servers": [{ "url": "/" }],
+        "tags": tags,
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer" } },
+        },
+    })
+}
+
+fn add_schema(schemas: &mut BTreeMap<String, Value>, name: &str, schema: &RefOr<Schema>) {
+    let schema = serde_json::to_value(schema).expect("a schema is plain data");
+    let known = schemas.entry(name.to_owned()).or_insert_with(|| schema.clone());
+    debug_assert_eq!(*known, schema, "two different schemas are called {name}");
+}
+
+fn write(service: &Service, operation: &Operation) -> Value {
+    let mut responses = BTreeMap::new();
+    for outcome in &operation.outcomes {
+        // A shaped group has no empty answers: 204 becomes 200 around null.
+        let status = if outcome.status == 204 && operation.shape != Shape::Plain { 200 } else { outcome.status };
+        let mut content: Map<String, Value> = outcome
+            .content
+            .iter()
+            .map(|content| (content.media_type.to_owned(), media(content, operation.shape)))
+            .collect();
+        if outcome.status == 204 && operation.shape != Shape::Plain {
+            content.insert("application/json".to_owned(), json!({ "schema": shaped(operation.shape, json!({ "type": "null" })) }));
+        }
+        let mut response = json!({ "description": outcome.summary, "headers": id_headers() });
+        if !content.is_empty() {
+            response["content"] = Value::Object(content);
+        }
+        responses.insert(status.to_string(), response);
+    }
+    let mut problems: Vec<u16> = operation.problems.iter().copied().chain(COMMON_PROBLEMS).collect();
+    if operation.access != Access::Public {
+        problems.push(401);
+    }
+    if matches!(operation.access, Access::Permission(_)) {
+        problems.push(403);
+    }
+    if !operation.method.is_safe() {
+        problems.extend([409, 422]);
+    }
+    if operation.path.contains('{') || operation.takes.is_some() || !operation.parameters.is_empty() || !operation.method.is_safe() {
+        problems.push(400);
+    }
+    for status in problems {
+        responses.entry(status.to_string()).or_insert_with(|| problem_response(status, operation.shape));
+    }
+    let mut written = json!({
+        "operationId": operation.id,
+        "tags": [service.name],
+        "summary": operation.summary,
+        "description": operation.description,
+        "parameters": parameters(operation),
+        "responses": responses,
+    });
+    match operation.access {
+        Access::Public => written["security"] = json!([]),
+        Access::SignedIn => written["security"] = json!([{ "bearer": [] }]),
+        Access::Permission(permission) => {
+            written["security"] = json!([{ "bearer": [] }]);
+            written["x-permission"] = json!(permission);
+        }
+    }
+    if let Some(content) = &operation.takes {
+        let body = media(content, Shape::Plain);
+        written["requestBody"] = json!({ "required": true, "content": { content.media_type: body } });
+    }
+    written
+}
+
+fn parameters(operation: &Operation) -> Value {
+    let mut list: Vec<Value> = Vec::new();
+    for name in operation.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
+        list.push(json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }));
+    }
+    for parameter in &operation.parameters {
+        list.push(json!({
+            "name": parameter.name, "in": "query", "required": false,
+            "description": parameter.summary,
+            "schema": parameter.schema,
+        }));
+    }
+    let mut header = |name: &str, description: &str| {
+        list.push(json!({
+            "name": name, "in": "header", "required": false, "description": description, "schema": { "type": "string" },
+        }));
+    };
+    if !operation.method.is_safe() {
+        header("Idempotency-Key", "Makes the request safe to send again: the same key gives the same answer for 24 hours.");
+    }
+    if operation.problems.contains(&412) {
+        header("If-Match", "The ETag of the version that the change is meant for.");
+    }
+    Value::Array(list)
+}
+
+fn media(content: &Content, shape: Shape) -> Value {
+    match &content.schema {
+        None if content.media_type == "application/json" => json!({}),
+        None => json!({ "schema": { "type": "string" } }),
+        Some(schema) => {
+            let schema = serde_json::to_value(schema).expect("a schema is plain data");
+            json!({ "schema": shaped(shape, schema) })
+        }
+    }
+}
+
+/// Returns the schema of a success body as the gateway writes it.
+pub fn shaped(shape: Shape, schema: Value) -> Value {
+    match shape {
+        Shape::Plain => schema,
+        Shape::Success => json!({
+            "type": "object",
+            "required": ["success", "data", "requestId", "correlationId", "meta"],
+            "properties": {
+                "success": { "const": true },
+                "data": schema,
+                "requestId": { "type": "string" },
+                "correlationId": { "type": "string" },
+                "meta": { "type": "object", "properties": { "durationMs": { "type": "integer" } } },
+            },
+        }),
+        Shape::Status => json!({
+            "type": "object",
+            "required": ["status", "data"],
+            "properties": { "status": { "const": "success" }, "data": schema },
+        }),
+    }
+}
+
+fn problem_response(status: u16, shape: Shape) -> Value {
+    let problem = json!({ "$ref": "#/components/schemas/Problem" });
+    let body = match shape {
+        Shape::Plain => None,
+        Shape::Success => Some(json!({
+            "type": "object",
+            "required": ["success", "error", "requestId", "correlationId", "meta"],
+            "properties": {
+                "success": { "const": false },
+                "error": problem,
+                "requestId": { "type": "string" },
+                "correlationId": { "type": "string" },
+                "meta": { "type": "object", "properties": { "durationMs": { "type": "integer" } } },
+            },
+        })),
+        Shape::Status => Some(json!({
+            "type": "object",
+            "required": ["status", "error", "code"],
+            "properties": { "status": { "const": "error" }, "error": { "type": "string" }, "code": { "type": "string" } },
+        })),
+    };
+    let mut content = json!({ "application/problem+json": { "schema": problem } });
+    if let Some(body) = body {
+        content["application/json"] = json!({ "schema": body });
+    }
+    json!({ "description": problem_title(status), "content": content })
+}
+
+fn problem_title(status: u16) -> &'static str {
+    match status {
+        400 => "The request is not valid",
+        401 => "Sign in first",
+        403 => "Not allowed",
+        404 => "There is no such thing, or it is not yours",
+        409 => "In conflict with the present state",
+        412 => "It has changed since you read it",
+        413 => "The body is too large",
+        415 => "The body's media type is not taken",
+        422 => "The Idempotency-Key was used for a different request",
+        429 => "Too many requests",
+        503 => "Not available now",
+        _ => "A fault of the server",
+    }
+}
+
+fn id_headers() -> Value {
+    let text = json!({ "schema": { "type": "string" } });
+    json!({ "X-Request-Id": text, "X-Correlation-Id": text })
+}
+
+fn problem_schema() -> Value {
+    json!({
+        "type": "object",
+        "description": "RFC 9457 problem details.",
+        "required": ["type", "title", "status", "detail", "code"],
+        "properties": {
+            "type": { "type": "string", "format": "uri" },
+            "title": { "type": "string" },
+            "status": { "type": "integer" },
+            "detail": { "type": "string" },
+            "code": { "type": "string", "description": "Stable; branch on this." },
+            "requestId": { "type": "string" },
+            "correlationId": { "type": "string" },
+            "errors": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["field", "message"],
+                    "properties": { "field": { "type": "string" }, "message": { "type": "string" } },
+                },
+            },
+        },
+    })
+}
