@@ -5,7 +5,7 @@ use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use kernel::{Error, Result};
-use web::{Granted, Limits, Principal, Problem, RequestIds};
+use web::{Granted, Limits, Operator, Principal, Problem, RequestIds};
 
 use crate::operation::Access;
 
@@ -31,6 +31,10 @@ async fn prepare(rule: Rule, mut request: Request) -> Result<Request> {
     let principal = request.extensions().get::<Principal>();
     match (rule.access, principal) {
         (Access::Public, _) => {}
+        (Access::Operator, _) if request.extensions().get::<Operator>().is_some() => {}
+        (Access::Operator, _) => {
+            return Err(Error::unauthenticated("request.operator_only", "this needs the operator token"));
+        }
         (Access::SignedIn | Access::Permission(_), None) => {
             return Err(Error::unauthenticated("request.unauthenticated", "send a valid bearer token"));
         }

@@ -5,6 +5,7 @@
 mod app;
 mod backend;
 mod crud;
+mod event_log;
 mod guard;
 mod manifest;
 mod openapi;
@@ -14,6 +15,7 @@ mod resource;
 pub use app::App;
 pub use backend::{Backend, Local, Remote};
 pub use crud::crud;
+pub use event_log::event_log;
 pub use manifest::{Audience, EventType, PermissionType, Role, Service};
 pub use openapi::{document, shaped};
 pub use operation::{Access, Operation, Parameter, Shape};

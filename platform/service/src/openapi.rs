@@ -19,7 +19,7 @@ pub fn document(services: &[Service]) -> Value {
     let mut tags = Vec::new();
     for service in services.iter().filter(|service| !service.operations.is_empty()) {
         tags.push(json!({ "name": service.name, "description": service.summary }));
-        for operation in &service.operations {
+        for operation in service.operations.iter().filter(|operation| !operation.hidden) {
             for (name, schema) in &operation.schemas {
                 add_schema(&mut schemas, name, schema);
             }
@@ -43,7 +43,10 @@ pub fn document(services: &[Service]) -> Value {
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer" } },
+            "securitySchemes": {
+                "bearer": { "type": "http", "scheme": "bearer", "description": "A token from `POST /api/auth/login`." },
+                "operator": { "type": "http", "scheme": "bearer", "description": "The operator token of the installation." },
+            },
         },
     })
 }
@@ -99,6 +102,7 @@ fn write(service: &Service, operation: &Operation) -> Value {
     });
     match operation.access {
         Access::Public => written["security"] = json!([]),
+        Access::Operator => written["security"] = json!([{ "operator": [] }]),
         Access::SignedIn => written["security"] = json!([{ "bearer": [] }]),
         Access::Permission(permission) => {
             written["security"] = json!([{ "bearer": [] }]);

@@ -23,6 +23,8 @@ pub enum Access {
     SignedIn,
     /// Whoever has the permission in the tenant.
     Permission(Permission),
+    /// Whoever runs the installation, by its operator token.
+    Operator,
 }
 
 /// How the gateway writes the bodies of a route group.
@@ -82,6 +84,8 @@ pub struct Operation {
     pub upstream_path: Option<&'static str>,
     /// The largest body that it takes, in bytes.
     pub body_limit: usize,
+    /// Whether the document leaves it out.
+    pub hidden: bool,
     pub(crate) summary: String,
     pub(crate) description: String,
     pub(crate) parameters: Vec<Parameter>,
@@ -110,6 +114,7 @@ impl Operation {
             shape: Shape::Plain,
             upstream_path: None,
             body_limit: DEFAULT_BODY_LIMIT,
+            hidden: false,
             summary: String::new(),
             description: String::new(),
             parameters: Vec::new(),
@@ -150,6 +155,13 @@ impl Operation {
     #[must_use]
     pub fn permission(self, permission: Permission) -> Self {
         self.access(Access::Permission(permission))
+    }
+
+    /// Leaves it out of the document: files that a documented page loads.
+    #[must_use]
+    pub fn hidden(mut self) -> Self {
+        self.hidden = true;
+        self
     }
 
     /// Says how the gateway writes its bodies.

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure;
 use crate::lane::Lane;
+use crate::statistics::Statistics;
 
 /// The engines that Portico stores on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,9 +113,9 @@ pub(crate) enum Connections {
 
 impl Connections {
     /// Opens the store's file or server and checks its settings.
-    pub(crate) async fn open(config: &Config) -> Result<Self> {
+    pub(crate) async fn open(config: &Config, statistics: Arc<Statistics>) -> Result<Self> {
         match config.engine()? {
-            Engine::Sqlite => open_sqlite(config).await,
+            Engine::Sqlite => open_sqlite(config, statistics).await,
             Engine::Postgres => Ok(Self::Postgres { pool: open_postgres(config, &config.url).await? }),
         }
     }
@@ -158,9 +159,9 @@ pub(crate) fn sqlite_options(config: &Config) -> SqliteConnectOptions {
     options.disable_statement_logging()
 }
 
-async fn open_sqlite(config: &Config) -> Result<Connections> {
+async fn open_sqlite(config: &Config, statistics: Arc<Statistics>) -> Result<Connections> {
     let options = sqlite_options(config);
-    let lane = Lane::open(options.clone()).await?;
+    let lane = Lane::open(options.clone(), statistics).await?;
     let readers = PoolOptions::<Sqlite>::new()
         .max_connections(config.connections.max(1))
         .min_connections(1)

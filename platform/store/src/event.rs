@@ -6,7 +6,6 @@ use kernel::{Ctx, Id, IdKind, Result, TenantId, Timestamp};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Alias, Query};
 use sea_orm::{QueryOrder, QuerySelect};
-use serde::Serialize;
 
 use crate::reader::Reader;
 
@@ -127,10 +126,10 @@ pub(crate) fn append(event: &Event, stamp: &Stamp) -> sea_orm::sea_query::Insert
 }
 
 /// Which events to read.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default)]
 pub struct EventFilter {
-    /// Only types that start with this.
-    pub kind_prefix: Option<String>,
+    /// Only these types; an empty list means none.
+    pub kinds: Vec<&'static str>,
     /// Only events about this.
     pub subject: Option<String>,
 }
@@ -140,13 +139,11 @@ impl Reader<'_> {
     pub async fn events_after(&self, position: i64, filter: &EventFilter, limit: u64) -> Result<Vec<Model>> {
         let mut select = Entity::find()
             .filter(Column::Position.gt(position))
+            .filter(Column::Kind.is_in(filter.kinds.iter().copied()))
             .order_by_asc(Column::Position)
             .limit(limit);
         if self.filtered {
             select = select.filter(Column::TenantId.eq(self.tenant));
-        }
-        if let Some(prefix) = &filter.kind_prefix {
-            select = select.filter(Column::Kind.starts_with(prefix.as_str()));
         }
         if let Some(subject) = &filter.subject {
             select = select.filter(Column::Subject.eq(subject.as_str()));

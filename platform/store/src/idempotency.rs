@@ -102,3 +102,12 @@ pub(crate) async fn remember(session: &Session, stamp: &Stamp, key: &Idempotency
     let updated = lent.execute(&update).await;
     lent.check(updated).map(|_| ())
 }
+
+/// Removes the keys that were claimed before this moment, and says how many.
+pub async fn purge_idempotency_keys(store: &crate::Store, before: kernel::Timestamp) -> Result<u64> {
+    let system = store.system(crate::Purpose::Housekeeping).await?;
+    let delete = Query::delete().from_table(column(TABLE)).and_where(Expr::col(column("created_at")).lt(before)).take();
+    let removed = system.execute(&delete).await?;
+    system.commit().await?;
+    Ok(removed)
+}

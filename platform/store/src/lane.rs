@@ -6,7 +6,6 @@
 //! groups commits itself.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use kernel::{Error, Result};
@@ -20,6 +19,7 @@ use sea_orm::{
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
 use crate::failure;
+use crate::statistics::Statistics;
 
 /// How long a batch may grow before somebody must commit it.
 const BATCH_AGE: Duration = Duration::from_millis(5);
@@ -33,13 +33,14 @@ pub(crate) type Outcome = Option<Result<(), Arc<DbErr>>>;
 
 pub(crate) struct Lane {
     state: Arc<Mutex<State>>,
-    waiting: Arc<AtomicUsize>,
+    statistics: Arc<Statistics>,
 }
 
 struct State {
     options: SqliteConnectOptions,
     connection: DatabaseConnection,
     batch: Option<Batch>,
+    statistics: Arc<Statistics>,
 }
 
 struct Batch {
@@ -54,7 +55,6 @@ struct Batch {
 pub(crate) struct Turn {
     state: Option<OwnedMutexGuard<State>>,
     savepoint: Option<DatabaseTransaction>,
-    waiting: Arc<AtomicUsize>,
 }
 
 async fn open(options: &SqliteConnectOptions) -> Result<DatabaseConnection, DbErr> {
@@ -72,27 +72,27 @@ async fn open(options: &SqliteConnectOptions) -> Result<DatabaseConnection, DbEr
 }
 
 impl Lane {
-    pub(crate) async fn open(options: SqliteConnectOptions) -> Result<Self> {
+    pub(crate) async fn open(options: SqliteConnectOptions, statistics: Arc<Statistics>) -> Result<Self> {
         let connection = open(&options).await.map_err(failure::from_database)?;
-        let state = State { options, connection, batch: None };
-        Ok(Self { state: Arc::new(Mutex::new(state)), waiting: Arc::default() })
+        let state = State { options, connection, batch: None, statistics: statistics.clone() };
+        Ok(Self { state: Arc::new(Mutex::new(state)), statistics })
     }
 
     /// Waits for the lane. Runs in a task of its own, so a caller that goes away while queueing
     /// cannot leave a batch behind that nobody commits.
     pub(crate) async fn enter(&self) -> Result<Turn> {
-        let (state, waiting) = (self.state.clone(), self.waiting.clone());
+        let (state, statistics) = (self.state.clone(), self.statistics.clone());
         let entered = tokio::spawn(async move {
-            waiting.fetch_add(1, Ordering::SeqCst);
+            statistics.queue();
             let locked = tokio::time::timeout(QUEUE_LIMIT, state.clone().lock_owned()).await;
-            waiting.fetch_sub(1, Ordering::SeqCst);
+            statistics.leave_queue();
             match locked {
-                Ok(state) => Turn::begin(state, waiting).await,
+                Ok(state) => Turn::begin(state).await,
                 Err(_) => {
                     // The writer before us may have left its batch to us; see that it is committed.
                     tokio::spawn(async move {
                         let mut state = state.lock_owned().await;
-                        if waiting.load(Ordering::SeqCst) == 0 {
+                        if statistics.lane_waiting() == 0 {
                             state.close_batch().await;
                         }
                     });
@@ -150,8 +150,9 @@ impl State {
             }
             None => outer.commit().await.map_err(Arc::new),
         };
-        if result.is_err() {
-            self.reopen().await;
+        match &result {
+            Ok(()) => self.statistics.count_batch(),
+            Err(_) => self.reopen().await,
         }
         outcome.send_replace(Some(result));
     }
@@ -172,15 +173,15 @@ impl State {
 }
 
 impl Turn {
-    async fn begin(mut state: OwnedMutexGuard<State>, waiting: Arc<AtomicUsize>) -> Result<Self> {
+    async fn begin(mut state: OwnedMutexGuard<State>) -> Result<Self> {
         let savepoint = match state.batch().await {
             Ok(batch) => batch.outer.begin().await,
             Err(error) => return Err(failure::from_database(error)),
         };
         match savepoint {
-            Ok(savepoint) => Ok(Self { state: Some(state), savepoint: Some(savepoint), waiting }),
+            Ok(savepoint) => Ok(Self { state: Some(state), savepoint: Some(savepoint) }),
             Err(error) => {
-                let mut turn = Self { state: Some(state), savepoint: None, waiting };
+                let mut turn = Self { state: Some(state), savepoint: None };
                 turn.break_batch(&error);
                 turn.leave().await;
                 Err(failure::from_database(error))
@@ -212,12 +213,12 @@ impl Turn {
 
     /// Hands the batch to the next writer in the queue, or commits it when there is none.
     async fn leave(&mut self) -> watch::Receiver<Outcome> {
-        let waiting = self.waiting.load(Ordering::SeqCst) > 0;
         let Some(mut state) = self.state.take() else { return watch::Sender::new(None).subscribe() };
+        let waiting = state.statistics.lane_waiting();
         let Some(batch) = state.batch.as_mut() else { return watch::Sender::new(None).subscribe() };
         batch.writers += 1;
         let outcome = batch.outcome.subscribe();
-        let goes_on = waiting
+        let goes_on = waiting > 0
             && batch.broken.is_none()
             && batch.writers < BATCH_WRITERS
             && batch.began.elapsed() < BATCH_AGE;
@@ -232,7 +233,7 @@ impl Drop for Turn {
     /// A caller that went away while it was given the lane still leaves it in order.
     fn drop(&mut self) {
         let (Some(savepoint), Some(state)) = (self.savepoint.take(), self.state.take()) else { return };
-        let turn = Self { state: Some(state), savepoint: Some(savepoint), waiting: self.waiting.clone() };
+        let turn = Self { state: Some(state), savepoint: Some(savepoint) };
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => {
                 runtime.spawn(turn.finish(false));

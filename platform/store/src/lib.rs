@@ -44,6 +44,7 @@
 //! }
 //! ```
 
+mod checksum;
 mod engine;
 mod event;
 mod failure;
@@ -55,8 +56,10 @@ mod relay;
 mod schema;
 mod scope;
 mod session;
+mod statistics;
 mod system;
 mod tenant;
+mod transfer;
 mod writer;
 
 use std::marker::PhantomData;
@@ -71,16 +74,20 @@ use crate::engine::Connections;
 use crate::event::Stamp;
 use crate::session::{Label, Open, Session};
 
+pub use crate::checksum::Checksum;
 pub use crate::engine::{Config, Engine, Walls};
 pub use crate::event::{Event, EventFilter, EventKind, Model as EventRow};
 pub use crate::failure::{Constraint, from_database, register_constraints};
+pub use crate::idempotency::purge_idempotency_keys;
 pub use crate::migrate::{Migrations, Report, Step, migrate, pending};
 pub use crate::reader::Reader;
 pub use crate::relay::assign_positions;
 pub use crate::schema::{Schema, Table, Type};
 pub use crate::scope::{Scoped, TenantEntity, TenantRow};
+pub use crate::statistics::Statistics;
 pub use crate::system::{Purpose, System, TenantRecord, system_context};
-pub use crate::writer::{Change, Writer, not_found};
+pub use crate::transfer::{Phase, Progress, TableReport, TransferReport, Watch, backup, restore, transfer};
+pub use crate::writer::{Change, Writer, not_found, version_mismatch};
 /// JSON data, as snapshots of rows give it.
 pub type Json = serde_json::Value;
 
@@ -102,13 +109,15 @@ struct Inner {
     config: Config,
     clock: Clock,
     closing: AtomicBool,
+    statistics: Arc<Statistics>,
 }
 
 impl Store {
     /// Opens the store. The schema must be up to date: see [`migrate`].
     pub async fn open(config: Config, clock: Clock) -> Result<Self> {
-        let connections = Connections::open(&config).await?;
-        Ok(Self { inner: Arc::new(Inner { connections, config, clock, closing: AtomicBool::new(false) }) })
+        let statistics = Arc::<Statistics>::default();
+        let connections = Connections::open(&config, statistics.clone()).await?;
+        Ok(Self { inner: Arc::new(Inner { connections, config, clock, closing: AtomicBool::new(false), statistics }) })
     }
 
     /// Returns the engine.
@@ -126,6 +135,11 @@ impl Store {
         &self.inner.config
     }
 
+    /// Returns what it has counted since it was opened.
+    pub fn statistics(&self) -> &Statistics {
+        &self.inner.statistics
+    }
+
     /// Opens a snapshot of the tenant's rows.
     pub async fn read<'c>(&self, ctx: &'c Ctx) -> Result<Reader<'c>> {
         self.refuse_when_closing()?;
@@ -134,7 +148,7 @@ impl Store {
         let label = Label::new("read", ctx.tenant().to_string(), ctx.request_id().as_str().to_owned());
         let limit = Duration::from_millis(self.inner.config.read_age_limit_ms);
         Ok(Reader {
-            session: Session::new(Open::Pool(transaction), limit, label),
+            session: Session::new(Open::Pool(transaction), limit, label, None),
             tenant: ctx.tenant(),
             filtered: self.inner.config.walls.filter,
             context: PhantomData,
@@ -151,7 +165,7 @@ impl Store {
         let idempotency = ctx.take_idempotency();
         let label = Label::new("write", ctx.tenant().to_string(), ctx.request_id().as_str().to_owned());
         let writer = Writer {
-            session: Session::new(open, self.write_limit(), label),
+            session: Session::new(open, self.write_limit(), label, Some(self.inner.statistics.clone())),
             stamp: Stamp::of(ctx, self.inner.clock.now()),
             filtered: self.inner.config.walls.filter,
             idempotency,
@@ -167,7 +181,7 @@ impl Store {
             let enter = format!("SET LOCAL ROLE {}", purpose.role());
             transaction.execute_unprepared(&enter).await.map_err(from_database)?;
         }
-        Ok(self.system_session(open, purpose))
+        Ok(self.system_session(open, purpose, Some(self.inner.statistics.clone())))
     }
 
     /// Opens a snapshot across tenants, for a named reason; nothing can be changed through it.
@@ -177,17 +191,39 @@ impl Store {
             let enter = format!("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL ROLE {}", purpose.role());
             transaction.execute_unprepared(&enter).await.map_err(from_database)?;
         }
-        Ok(self.system_session(Open::Pool(transaction), purpose))
+        Ok(self.system_session(Open::Pool(transaction), purpose, None))
     }
 
-    fn system_session(&self, open: Open, purpose: Purpose) -> System {
+    fn system_session(&self, open: Open, purpose: Purpose, counted: Option<Arc<Statistics>>) -> System {
         let label = Label::new(purpose.role(), String::new(), String::new());
-        System { session: Session::new(open, self.write_limit(), label), purpose, now: self.inner.clock.now() }
+        System { session: Session::new(open, self.write_limit(), label, counted), purpose, now: self.inner.clock.now() }
     }
 
     /// Asks the database for a sign of life.
     pub async fn ping(&self) -> Result<()> {
         engine::setting(self.inner.connections.readers(), "SELECT 1").await.map(|_| ())
+    }
+
+    /// Says whether there is a table of this name.
+    pub async fn has_table(&self, name: &str) -> Result<bool> {
+        let (sql, readers) = match self.engine() {
+            Engine::Sqlite => ("SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = ?", self.inner.connections.readers()),
+            Engine::Postgres => (
+                "SELECT COUNT(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = $1",
+                self.inner.connections.readers(),
+            ),
+        };
+        let statement = sea_orm::Statement::from_sql_and_values(backend(self.engine()), sql, [name.into()]);
+        let row = readers.query_one_raw(statement).await.map_err(from_database)?;
+        let count = row.map(|row| row.try_get_by_index::<i64>(0)).transpose().map_err(from_database)?;
+        Ok(count.unwrap_or(0) > 0)
+    }
+
+    /// Says whether the login owns tables of the schema or could ignore row-level security anyway.
+    pub async fn owns_tables(&self) -> Result<bool> {
+        let sql = "SELECT (EXISTS (SELECT FROM pg_tables WHERE schemaname = current_schema() AND tableowner = session_user) \
+                   OR (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = session_user))::text";
+        Ok(engine::setting(self.inner.connections.readers(), sql).await? == "true")
     }
 
     /// Refuses new transactions, lets open ones end and closes the connections.

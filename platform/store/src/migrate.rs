@@ -2,7 +2,7 @@
 //! binary (decision 0009). Steps only move forward and must work with the version before. Not for
 //! moving data between engines: see `transfer`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kernel::{Clock, Error, Result};
 use sea_orm::sqlx::postgres::PgConnectOptions;
@@ -82,12 +82,15 @@ fn store_tables(schema: &mut Schema) {
     schema.open_to("event_log", Purpose::Relay, "SELECT, UPDATE (position)");
     schema.open_to("event_log", Purpose::SignIn, "INSERT");
     schema.open_to("event_log", Purpose::Bootstrap, "INSERT");
-    schema.system_table("event_position", &[(Purpose::Relay, "SELECT, UPDATE")], |table| {
+    schema.system_table("event_position", &[(Purpose::Relay, "SELECT, UPDATE"), (Purpose::Transfer, "UPDATE")], |table| {
         table.column("id", Type::Integer);
         table.column("last", Type::Integer);
         table.rule("PRIMARY KEY (id)");
     });
     schema.both("INSERT INTO event_position (id, last) VALUES (1, 0)");
+    // A transfer brings events with their positions, and the counters go on from there.
+    let transfer = Purpose::Transfer.role();
+    schema.sql(Engine::Postgres, format!("GRANT UPDATE ON SEQUENCE event_log_seq_seq TO {transfer}"));
     schema.both(format!(
         "CREATE TABLE idempotency_key (\n  tenant_id {uuid} NOT NULL,\n  actor {text} NOT NULL,\n  \
          scope {text} NOT NULL,\n  key {text} NOT NULL,\n  fingerprint {} NOT NULL,\n  status {integer},\n  \
@@ -103,13 +106,23 @@ fn store_tables(schema: &mut Schema) {
 /// Applies every step that is missing. Runs alone: under an advisory lock on PostgreSQL, in one
 /// exclusive transaction on SQLite.
 pub async fn migrate(config: &Config, services: &[Migrations], clock: &Clock) -> Result<Report> {
+    migrate_to(config, services, clock, None).await
+}
+
+/// Applies the missing ones of these steps, or all: a copy gets the schema of its source first.
+pub(crate) async fn migrate_to(
+    config: &Config,
+    services: &[Migrations],
+    clock: &Clock,
+    only: Option<&BTreeSet<String>>,
+) -> Result<Report> {
     let (connection, engine) = open(config).await?;
     let alone = TransactionOptions {
         sqlite_transaction_mode: (engine == Engine::Sqlite).then_some(SqliteTransactionMode::Exclusive),
         ..TransactionOptions::default()
     };
     let transaction = connection.begin_with_options(alone).await.map_err(from_database)?;
-    let run = apply_all(&transaction, config, services, clock).await;
+    let run = apply_all(&transaction, config, services, clock, only).await;
     let report = match run {
         Ok(report) => {
             transaction.commit().await.map_err(from_database)?;
@@ -131,7 +144,7 @@ pub async fn pending(config: &Config, services: &[Migrations]) -> Result<Vec<Str
     let known = known_steps(&connection).await;
     let _ = connection.close().await;
     let known = known?;
-    refuse_newer(&known, services)?;
+    refuse_newer(known.keys(), services)?;
     Ok(all_steps(services).map(|(name, _)| name).filter(|name| !known.contains_key(name)).collect())
 }
 
@@ -175,9 +188,13 @@ async fn known_steps(connection: &impl ConnectionTrait) -> Result<BTreeMap<Strin
         .map_err(from_database)
 }
 
-fn refuse_newer(known: &BTreeMap<String, String>, services: &[Migrations]) -> Result<()> {
+/// Refuses a database that has a step which this binary does not know.
+pub(crate) fn refuse_newer<'a>(
+    mut known: impl Iterator<Item = &'a String>,
+    services: &[Migrations],
+) -> Result<()> {
     let ours: Vec<String> = all_steps(services).map(|(name, _)| name).collect();
-    match known.keys().find(|name| !ours.contains(name)) {
+    match known.find(|name| !ours.contains(name)) {
         None => Ok(()),
         Some(name) => Err(Error::conflict(
             "store.schema_newer",
@@ -191,6 +208,7 @@ async fn apply_all(
     config: &Config,
     services: &[Migrations],
     clock: &Clock,
+    only: Option<&BTreeSet<String>>,
 ) -> Result<Report> {
     let engine = config.engine()?;
     if engine == Engine::Postgres {
@@ -203,8 +221,12 @@ async fn apply_all(
          applied_at BIGINT NOT NULL, binary_version TEXT NOT NULL)",
     )
     .await?;
+    if engine == Engine::Postgres {
+        let role = Purpose::Transfer.role();
+        run(transaction, &format!("GRANT SELECT ON schema_step TO {role}")).await?;
+    }
     let known = known_steps(transaction).await?;
-    refuse_newer(&known, services)?;
+    refuse_newer(known.keys(), services)?;
     let mut report = Report::default();
     for (name, step) in all_steps(services) {
         let mut schema = Schema::new(engine);
@@ -219,6 +241,7 @@ async fn apply_all(
                     format!("the step {name} is not what was applied to this database: steps never change, add a new one"),
                 ));
             }
+            None if only.is_some_and(|only| !only.contains(&name)) => {}
             None => {
                 for statement in &statements {
                     run(transaction, statement).await.map_err(|error| error.context(format!("in step {name}: {statement}")))?;

@@ -19,7 +19,8 @@ pub struct Schema {
 pub struct Table {
     engine: Engine,
     name: &'static str,
-    lines: Vec<String>,
+    columns: Vec<String>,
+    rules: Vec<String>,
     indexes: Vec<String>,
     tenant: bool,
 }
@@ -99,8 +100,8 @@ impl Schema {
         columns(&mut table);
         table.column("created_at", Type::Integer);
         table.column("created_by", Type::Text);
-        table.lines.push("PRIMARY KEY (tenant_id, id)".to_owned());
-        table.lines.push("FOREIGN KEY (tenant_id) REFERENCES tenant (id)".to_owned());
+        table.rules.push("PRIMARY KEY (tenant_id, id)".to_owned());
+        table.rules.push("FOREIGN KEY (tenant_id) REFERENCES tenant (id)".to_owned());
         self.finish(table);
         self.tenant_wall(name, "tenant_id", grants);
     }
@@ -118,7 +119,9 @@ impl Schema {
 
     fn finish(&mut self, table: Table) {
         let mut sql = String::new();
-        let _ = write!(sql, "CREATE TABLE {} (\n  {}\n)", table.name, table.lines.join(",\n  "));
+        // SQLite reads no column after the first rule.
+        let lines = [table.columns, table.rules].concat();
+        let _ = write!(sql, "CREATE TABLE {} (\n  {}\n)", table.name, lines.join(",\n  "));
         self.statements.push(sql);
         self.statements.extend(table.indexes);
     }
@@ -167,32 +170,34 @@ pub(crate) const APPLICATION_ROLE: &str = "portico_app";
 
 impl Table {
     fn new(engine: Engine, name: &'static str, tenant: bool) -> Self {
-        Self { engine, name, lines: Vec::new(), indexes: Vec::new(), tenant }
+        Self { engine, name, columns: Vec::new(), rules: Vec::new(), indexes: Vec::new(), tenant }
     }
 
     /// Adds a column that always has a value.
     pub fn column(&mut self, name: &str, holds: Type) {
-        self.lines.push(format!("{name} {} NOT NULL", holds.sql(self.engine)));
+        self.columns.push(format!("{name} {} NOT NULL", holds.sql(self.engine)));
     }
 
     /// Adds a column that may be empty.
     pub fn nullable(&mut self, name: &str, holds: Type) {
-        self.lines.push(format!("{name} {}", holds.sql(self.engine)));
+        self.columns.push(format!("{name} {}", holds.sql(self.engine)));
     }
 
     /// Adds a table rule, such as `PRIMARY KEY (…)` of a table without a tenant.
     pub fn rule(&mut self, rule: &str) {
-        self.lines.push(rule.to_owned());
+        self.rules.push(rule.to_owned());
     }
 
     /// Adds a named condition that every row keeps.
     pub fn check(&mut self, name: &str, condition: &str) {
-        self.lines.push(format!("CONSTRAINT {name} CHECK ({condition})"));
+        self.rules.push(format!("CONSTRAINT {name} CHECK ({condition})"));
     }
 
     /// Adds a reference to a row of the same tenant.
     pub fn references(&mut self, column: &str, table: &str) {
-        self.lines.push(format!("FOREIGN KEY (tenant_id, {column}) REFERENCES {table} (tenant_id, id)"));
+        // Rows of one table may come in any order when they are copied; a transfer waits with this.
+        let waits = if table == self.name { " DEFERRABLE INITIALLY IMMEDIATE" } else { "" };
+        self.rules.push(format!("FOREIGN KEY (tenant_id, {column}) REFERENCES {table} (tenant_id, id){waits}"));
     }
 
     /// Adds an index; in a tenant table it starts with the tenant.

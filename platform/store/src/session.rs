@@ -14,6 +14,7 @@ use tokio::task::AbortHandle;
 
 use crate::failure;
 use crate::lane::{self, Turn};
+use crate::statistics::Statistics;
 
 static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
 
@@ -65,17 +66,19 @@ pub(crate) struct Session {
     watchdog: AbortHandle,
     began: Instant,
     label: Label,
+    counted: Option<Arc<Statistics>>,
     finished: bool,
 }
 
 impl Session {
-    pub(crate) fn new(open: Open, limit: Duration, label: Label) -> Self {
+    /// `counted` is for transactions that write; reads are not counted.
+    pub(crate) fn new(open: Open, limit: Duration, label: Label, counted: Option<Arc<Statistics>>) -> Self {
         let slot = Arc::new(Mutex::new(Some(open)));
         tracing::debug!(
             transaction.id = label.number, transaction.kind = label.kind,
             tenant.id = label.tenant, request.id = label.request, "transaction.start"
         );
-        let (held, name) = (slot.clone(), label.clone());
+        let (held, name, statistics) = (slot.clone(), label.clone(), counted.clone());
         let watchdog = tokio::spawn(async move {
             tokio::time::sleep(limit).await;
             if let Some(open) = held.lock().await.take() {
@@ -84,9 +87,12 @@ impl Session {
                     limit_ms = limit.as_millis() as u64, "transaction.abort: held too long, rolled back"
                 );
                 let _ = open.finish(false).await;
+                if let Some(statistics) = statistics {
+                    statistics.count_end(false);
+                }
             }
         });
-        Self { slot, watchdog: watchdog.abort_handle(), began: Instant::now(), label, finished: false }
+        Self { slot, watchdog: watchdog.abort_handle(), began: Instant::now(), label, counted, finished: false }
     }
 
     /// Lends the connection for one statement.
@@ -99,8 +105,8 @@ impl Session {
     pub(crate) async fn finish(mut self, keep: bool) -> Result<()> {
         self.finished = true;
         self.watchdog.abort();
-        let (slot, label, began) = (self.slot.clone(), self.label.clone(), self.began);
-        let ended = tokio::spawn(async move { end(slot, label, began, keep).await });
+        let (slot, label, began, counted) = (self.slot.clone(), self.label.clone(), self.began, self.counted.clone());
+        let ended = tokio::spawn(async move { end(slot, label, began, counted, keep).await });
         ended.await.map_err(|error| Error::internal("the commit's task failed").source_error(error))?
     }
 }
@@ -134,9 +140,18 @@ fn timed_out() -> Error {
     Error::unavailable("store.transaction_timeout", "this took too long and was undone; try again").retry_after(1)
 }
 
-async fn end(slot: Arc<Mutex<Option<Open>>>, label: Label, began: Instant, keep: bool) -> Result<()> {
+async fn end(
+    slot: Arc<Mutex<Option<Open>>>,
+    label: Label,
+    began: Instant,
+    counted: Option<Arc<Statistics>>,
+    keep: bool,
+) -> Result<()> {
     let Some(open) = slot.lock().await.take() else { return Err(timed_out()) };
     let ended = open.finish(keep).await;
+    if let Some(statistics) = counted {
+        statistics.count_end(keep && ended.is_ok());
+    }
     let duration_ms = began.elapsed().as_millis() as u64;
     match &ended {
         Ok(()) if keep => tracing::debug!(
@@ -162,11 +177,11 @@ impl Drop for Session {
             return;
         }
         self.watchdog.abort();
-        let (slot, label, began) = (self.slot.clone(), self.label.clone(), self.began);
+        let (slot, label, began, counted) = (self.slot.clone(), self.label.clone(), self.began, self.counted.clone());
         // Without a runtime the process is ending, and the engine rolls back by itself.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                let _ = end(slot, label, began, false).await;
+                let _ = end(slot, label, began, counted, false).await;
             });
         }
     }

@@ -124,8 +124,7 @@ impl Writer<'_> {
 
     /// Marks the row as deleted and appends `….deleted`.
     pub async fn delete<E: TenantEntity>(&mut self, id: Id<E::Kind>, expected: Option<i64>) -> Result<E::Model> {
-        let now = self.stamp.now;
-        self.change::<E>(id).expect_version(expected).assign(E::DELETED_AT, SimpleExpr::Value(now.into())).run("deleted").await
+        self.change::<E>(id).expect_version(expected).delete().run("deleted").await
     }
 
     /// Brings a deleted row back and appends `….restored`.
@@ -211,6 +210,12 @@ impl<E: TenantEntity> Change<'_, E> {
         self
     }
 
+    /// Marks the row as deleted, under an event of another name than `deleted`.
+    pub fn delete(self) -> Self {
+        let now = self.stamp.now;
+        self.assign(E::DELETED_AT, SimpleExpr::Value(now.into()))
+    }
+
     /// Sets a column to a value.
     pub fn set(self, column: E::Column, value: impl Into<Value>) -> Self {
         self.set_expr(column, SimpleExpr::Value(value.into()))
@@ -291,7 +296,7 @@ impl<E: TenantEntity> Change<'_, E> {
         let state = if deleted { E::DELETED_AT.is_not_null() } else { E::DELETED_AT.is_null() };
         match query.filter(state).one().await? {
             None => Err(not_found()),
-            Some(_) if expected.is_some() => Err(changed()),
+            Some(_) if expected.is_some() => Err(version_mismatch()),
             Some(_) => Err(Error::conflict("request.refused_by_state", "the present state does not allow this")),
         }
     }
@@ -302,6 +307,7 @@ pub fn not_found() -> Error {
     Error::not_found("request.not_found", "there is no such thing here")
 }
 
-fn changed() -> Error {
+/// The caller's version of the row is not the current one.
+pub fn version_mismatch() -> Error {
     Error::precondition("request.version_mismatch", "it has changed since you read it: read it again, then decide")
 }

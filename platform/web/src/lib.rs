@@ -15,7 +15,7 @@ pub use internal::{CONTEXT_HEADER, ContextKey};
 pub use problem::{PROBLEM_JSON, Problem, Rendered, render};
 pub use reply::{Reply, not_modified};
 pub use request::{
-    CORRELATION_ID_HEADER, Granted, IDEMPOTENCY_KEY_HEADER, Limits, Principal, REQUEST_ID_HEADER, RequestIds,
+    CORRELATION_ID_HEADER, Granted, IDEMPOTENCY_KEY_HEADER, Limits, Operator, Principal, REQUEST_ID_HEADER, RequestIds,
     bytes_within, take_idempotency,
 };
 

@@ -53,6 +53,10 @@ pub struct Principal {
     pub credential: Arc<str>,
 }
 
+/// Says that the request carried the operator token.
+#[derive(Clone, Copy, Debug)]
+pub struct Operator;
+
 /// Says that the route's own permission was checked; without it no context is built.
 #[derive(Clone, Copy, Debug)]
 pub struct Granted;

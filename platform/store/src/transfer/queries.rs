@@ -57,17 +57,15 @@ pub(crate) fn defer(engine: Engine, constraints: &[String]) -> String {
 /// Lists the columns: table, column, type, whether it is computed, whether it counts by itself.
 pub(crate) fn columns(engine: Engine) -> String {
     match engine {
-        Engine::Sqlite => {
-            "SELECT m.name, c.name, upper(c.type), c.hidden IN (2, 3), 0 \
+        Engine::Sqlite => "SELECT m.name, c.name, upper(c.type), c.hidden IN (2, 3), 0 \
              FROM sqlite_master m JOIN pragma_table_xinfo(m.name) c \
              WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND c.hidden <> 1"
-                .to_owned()
-        }
+            .to_owned(),
         Engine::Postgres => format!(
             "SELECT c.relname::text, a.attname::text, t.typname::text, \
-             (a.attgenerated <> '')::int8, \
-             (a.attidentity <> '' OR COALESCE(pg_get_expr(d.adbin, d.adrelid), '') \
-             LIKE 'nextval(%')::int8 \
+             a.attgenerated <> '', \
+             a.attidentity <> '' OR COALESCE(pg_get_expr(d.adbin, d.adrelid), '') \
+             LIKE 'nextval(%' \
              FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid JOIN pg_type t \
              ON t.oid = a.atttypid LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum \
              WHERE {POSTGRES_TABLE} AND a.attnum > 0 AND NOT a.attisdropped"
@@ -82,7 +80,7 @@ pub(crate) fn references(engine: Engine) -> String {
              FROM sqlite_master m JOIN pragma_foreign_key_list(m.name) f WHERE m.type = 'table'"
             .to_owned(),
         Engine::Postgres => format!(
-            "SELECT c.relname::text, r.relname::text, k.conname::text, k.condeferrable::int8 \
+            "SELECT c.relname::text, r.relname::text, k.conname::text, k.condeferrable \
              FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid \
              JOIN pg_class r ON r.oid = k.confrelid \
              WHERE k.contype = 'f' AND k.conparentid = 0 AND {POSTGRES_TABLE}"
@@ -100,13 +98,13 @@ pub(crate) fn closed_tables() -> String {
     )
 }
 
-/// Reads the rows; the log in its order, so that events without a position come last.
-pub(crate) fn read_rows(engine: Engine, table: &str, columns: &[String]) -> String {
+/// Reads the rows; the log in the order of insertion, in which events without a position get one.
+pub(crate) fn read_rows(table: &str, columns: &[String]) -> String {
     let names: Vec<String> = columns.iter().map(|column| quote(column)).collect();
-    let order = match engine {
-        _ if table != EVENT_LOG => "",
-        Engine::Sqlite => " ORDER BY seq",
-        Engine::Postgres => " ORDER BY position NULLS LAST, seq",
+    let order = if table == EVENT_LOG {
+        " ORDER BY seq"
+    } else {
+        ""
     };
     format!("SELECT {} FROM {}{order}", names.join(", "), quote(table))
 }
@@ -130,12 +128,21 @@ pub(crate) fn insert_rows<'a>(
         let places: Vec<String> = (0..names.len())
             .map(|_| {
                 number += 1;
-                if engine == Engine::Sqlite { "?".to_owned() } else { format!("${number}") }
+                if engine == Engine::Sqlite {
+                    "?".to_owned()
+                } else {
+                    format!("${number}")
+                }
             })
             .collect();
         tuples.push(format!("({})", places.join(", ")));
     }
-    format!("INSERT INTO {} ({}) VALUES {}", quote(table), names.join(", "), tuples.join(", "))
+    format!(
+        "INSERT INTO {} ({}) VALUES {}",
+        quote(table),
+        names.join(", "),
+        tuples.join(", ")
+    )
 }
 
 /// Reads the highest position ever given, also of events that are gone.

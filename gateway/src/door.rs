@@ -1,0 +1,254 @@
+//! What every request walks through, in order. Read `handle` from top to bottom. Not for sockets:
+//! tests and the server call the same door.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::{IntoResponse as _, Response};
+use http::header::{ALLOW, AUTHORIZATION, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use kernel::{Clock, Error, Result};
+use prometheus_client::metrics::gauge::Gauge;
+use service::{Access, Shape};
+use subtle::ConstantTimeEq as _;
+use tokio::runtime::Handle;
+use web::{CONTEXT_HEADER, CORRELATION_ID_HEADER, ContextKey, Operator, Principal, Problem, REQUEST_ID_HEADER, RequestIds};
+
+use crate::front;
+use crate::metrics::Metrics;
+use crate::plan::{Found, Plan, Route};
+use crate::shape;
+
+/// Turns a bearer token into a checked caller.
+pub trait Authenticate: Send + Sync + 'static {
+    /// Returns the caller behind the token, or refuses it.
+    fn bearer<'a>(&'a self, token: &'a str) -> Pin<Box<dyn Future<Output = Result<Principal>> + Send + 'a>>;
+}
+
+/// The token of whoever runs the installation.
+#[derive(Clone)]
+pub struct OperatorToken(Arc<str>);
+
+impl OperatorToken {
+    /// Returns the token.
+    pub fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    fn is(&self, text: &str) -> bool {
+        !self.0.is_empty() && bool::from(self.0.as_bytes().ct_eq(text.as_bytes()))
+    }
+}
+
+/// Where the door stands.
+#[derive(Clone)]
+pub enum Entry {
+    /// Towards the outside: callers bring tokens.
+    Public(Arc<dyn Authenticate>),
+    /// Behind another gateway: callers bring a signed context.
+    Internal(ContextKey),
+}
+
+/// The door's limits.
+#[derive(Clone, Copy, Debug)]
+pub struct DoorConfig {
+    /// How many requests are worked on at a time; more are turned away.
+    pub in_flight: usize,
+    /// How long a request may wait for the head of its answer.
+    pub timeout: Duration,
+}
+
+impl Default for DoorConfig {
+    fn default() -> Self {
+        Self { in_flight: 4_096, timeout: Duration::from_secs(30) }
+    }
+}
+
+/// The front door.
+pub struct Door {
+    plan: Plan,
+    entry: Entry,
+    operator: OperatorToken,
+    runtime: Handle,
+    clock: Clock,
+    config: DoorConfig,
+    working: Arc<AtomicUsize>,
+    gauge: Gauge,
+}
+
+impl Door {
+    /// Returns a door over this plan. `runtime` is that of the services; `working` is shared by
+    /// the doors of all cores.
+    pub fn new(
+        plan: Plan,
+        entry: Entry,
+        operator: OperatorToken,
+        runtime: Handle,
+        clock: Clock,
+        config: DoorConfig,
+        working: Arc<AtomicUsize>,
+        metrics: &Metrics,
+    ) -> Self {
+        Self { plan, entry, operator, runtime, clock, config, working, gauge: metrics.in_flight() }
+    }
+
+    /// Answers a request.
+    pub async fn handle(&self, mut request: Request) -> Response {
+        let began = Instant::now();
+        // The signed context is read before internal headers are dropped.
+        let signed = request.headers().get(&CONTEXT_HEADER).cloned();
+        let mut ids = RequestIds::from_headers(request.headers());
+        front::strip_internal(request.headers_mut());
+        front::strip_hop_by_hop(request.headers_mut());
+        let plain = shape::wants_plain_problems(request.headers());
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+
+        let mut route: Option<Arc<Route>> = None;
+        let mut tenant = None;
+        let answered = async {
+            front::check_target(request.uri())?;
+            let _working = self.admit(&path)?;
+            let (found, parameters) = match self.plan.find(&method, &path) {
+                Found::Route(found, parameters) => (found, parameters),
+                Found::OtherMethods(known) => return Ok(other_methods(&method, &known)),
+                Found::Nothing => return Err(Error::not_found("request.no_route", "there is nothing at this path")),
+            };
+            route = Some(found.clone());
+            // Who is asking. What the route needs is checked where the handler is, local or not.
+            if let Some(principal) = self.identify(&mut request, signed.as_ref(), &mut ids, found.access).await? {
+                tenant = Some(principal.tenant);
+                request.extensions_mut().insert(principal);
+            }
+            request.extensions_mut().insert(ids.clone());
+            let target = found.upstream_path(&path, &parameters);
+            let late = || {
+                Error::unavailable("gateway.timeout", "the answer took too long; whether the change was made is not known")
+                    .status_code(504)
+            };
+            tokio::time::timeout(self.config.timeout, found.backend.call(request, &target)).await.map_err(|_| late())?
+        }
+        .await;
+
+        let response = web::render(answered.unwrap_or_else(|error| Problem::from(error).into_response()), &ids);
+        let shape = route.as_ref().map_or(Shape::Plain, |route| route.shape);
+        let mut response = match self.entry {
+            Entry::Public(_) => shape::apply(response, shape, plain, &ids, began).await,
+            Entry::Internal(_) => response,
+        };
+        front::strip_hop_by_hop(response.headers_mut());
+        front::strip_internal(response.headers_mut());
+        add_ids(response.headers_mut(), &ids);
+        let (status, duration) = (response.status().as_u16(), began.elapsed());
+        if let Some(route) = &route {
+            route.metrics.count(status, duration);
+        }
+        let template = route.as_ref().map_or("-", |route| route.template);
+        let tenant = tenant.map(|tenant| tenant.to_string());
+        tracing::info!(
+            http.method = method.as_str(),
+            http.route = template,
+            http.status = status,
+            duration_ms = duration.as_millis() as u64,
+            request.id = ids.request.as_str(),
+            correlation.id = ids.correlation.as_str(),
+            tenant.id = tenant,
+            "request answered"
+        );
+        response
+    }
+
+    /// Turns requests away while too many are worked on; health and metrics are always let in.
+    fn admit(&self, path: &str) -> Result<Working> {
+        let working = self.working.fetch_add(1, Ordering::Relaxed);
+        self.gauge.inc();
+        let admitted = Working { count: self.working.clone(), gauge: self.gauge.clone() };
+        if working >= self.config.in_flight && !path.starts_with("/health") && path != "/metrics" {
+            return Err(Error::unavailable("gateway.overloaded", "too many requests at once; try again shortly").retry_after(1));
+        }
+        Ok(admitted)
+    }
+
+    async fn identify(
+        &self,
+        request: &mut Request,
+        signed: Option<&HeaderValue>,
+        ids: &mut RequestIds,
+        access: Access,
+    ) -> Result<Option<Principal>> {
+        let token = bearer(request.headers())?;
+        if access == Access::Operator {
+            if token.is_some_and(|token| self.operator.is(token)) {
+                request.extensions_mut().insert(Operator);
+            }
+            return Ok(None);
+        }
+        match &self.entry {
+            Entry::Internal(key) => {
+                let Some(signed) = signed else { return Ok(None) };
+                let (sent, principal) = key.verify(request.method(), request.uri().path(), signed, self.clock.now())?;
+                *ids = sent;
+                Ok(principal)
+            }
+            Entry::Public(authenticate) => {
+                let Some(token) = token.filter(|_| access != Access::Public).map(str::to_owned) else { return Ok(None) };
+                request.headers_mut().remove(AUTHORIZATION);
+                let authenticate = authenticate.clone();
+                // The database belongs to the services' runtime, not to this core's.
+                let checked = self.runtime.spawn(async move { authenticate.bearer(&token).await });
+                let failed = |error| Error::internal("authentication failed to run").source_error(error);
+                checked.await.map_err(failed)?.map(Some)
+            }
+        }
+    }
+}
+
+struct Working {
+    count: Arc<AtomicUsize>,
+    gauge: Gauge,
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        self.gauge.dec();
+    }
+}
+
+/// Returns the bearer token; another scheme or more than one header is refused.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
+    let refused = || Error::unauthenticated("request.unauthenticated", "send one Authorization header: Bearer and a token");
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(refused());
+    }
+    let (scheme, token) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(refused)?;
+    if scheme.eq_ignore_ascii_case("bearer") { Ok(Some(token.trim())) } else { Err(refused()) }
+}
+
+fn other_methods(method: &Method, known: &str) -> Response {
+    let mut response = if method == Method::OPTIONS {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        response
+    } else {
+        let error = Error::invalid("request.method_not_allowed", format!("this path takes {known}"));
+        Problem::from(error.status_code(405)).into_response()
+    };
+    if let Ok(known) = HeaderValue::try_from(known) {
+        response.headers_mut().insert(ALLOW, known);
+    }
+    response
+}
+
+fn add_ids(headers: &mut HeaderMap, ids: &RequestIds) {
+    for (name, id) in [(REQUEST_ID_HEADER, &ids.request), (CORRELATION_ID_HEADER, &ids.correlation)] {
+        headers.insert(name, HeaderValue::try_from(id.as_str()).expect("request ids are ASCII"));
+    }
+    headers.entry(X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
+}

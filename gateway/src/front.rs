@@ -1,0 +1,100 @@
+//! Reads a request's target once, strictly: what is routed, authorised and handed on is the same
+//! text. Framing is hyper's work; this refuses what servers read in different ways. Not for
+//! routing.
+
+use http::{HeaderMap, HeaderName, Uri};
+use kernel::{Error, Result};
+
+/// The longest path and query that are taken.
+const TARGET_LIMIT: usize = 8 * 1024;
+
+/// Headers that only Portico itself may set; a client's are dropped.
+const INTERNAL_PREFIX: &str = "x-portico-";
+
+/// Says what is wrong with a request's target, if anything.
+pub(crate) fn check_target(uri: &Uri) -> Result<()> {
+    let path = uri.path();
+    let refuse = |why: &str| Err(Error::invalid("request.invalid_path", format!("the path {why}")));
+    if path.len() + uri.query().map_or(0, str::len) > TARGET_LIMIT {
+        return Err(Error::invalid("request.target_too_long", "the path and query are too long").status_code(414));
+    }
+    if !path.starts_with('/') {
+        return refuse("must start with /");
+    }
+    if path.contains("//") {
+        return refuse("has an empty segment");
+    }
+    if path.bytes().any(|byte| byte == b'\\' || byte < 0x21 || byte == 0x7f) {
+        return refuse("has a character that is not allowed");
+    }
+    let mut bytes = path.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte == b'%' {
+            let hex = [bytes.next(), bytes.next()].map(|digit| digit.and_then(|digit| (digit as char).to_digit(16)));
+            let [Some(high), Some(low)] = hex else { return refuse("has a broken percent-encoding") };
+            let decoded = (high * 16 + low) as u8;
+            if matches!(decoded, b'/' | b'\\' | b'%' | b'.') || decoded < 0x20 || decoded == 0x7f {
+                return refuse("encodes a character that must be plain or is not allowed");
+            }
+        }
+    }
+    if path.split('/').any(|segment| segment == "." || segment == "..") {
+        return refuse("must not contain . or .. segments");
+    }
+    Ok(())
+}
+
+/// Drops the headers that only Portico may set.
+pub(crate) fn strip_internal(headers: &mut HeaderMap) {
+    let internal: Vec<HeaderName> =
+        headers.keys().filter(|name| name.as_str().starts_with(INTERNAL_PREFIX)).cloned().collect();
+    for name in internal {
+        headers.remove(name);
+    }
+}
+
+/// Drops the headers that concern one connection only (RFC 9110, section 7.6.1).
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let nominated: Vec<HeaderName> = headers
+        .get_all(http::header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| HeaderName::try_from(name.trim()).ok())
+        .collect();
+    for name in nominated {
+        headers.remove(name);
+    }
+    for name in ["connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"] {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_servers_read_differently_are_refused() {
+        for path in ["/a//b", "/a/../b", "/a/./b", "/a%2fb", "/a%2Fb", "/a%00b", "/a%5cb", "/a%2e%2e/b", "/a%", "/a%4", "/a%zz", "/a%25b"] {
+            assert!(check_target(&path.parse().expect("a URI")).is_err(), "{path}");
+        }
+        for path in ["/", "/a/b-c_d~e", "/a%20b", "/%C3%A6", "/a?b=/../c%2f", "/a.b/c..d"] {
+            assert!(check_target(&path.parse().expect("a URI")).is_ok(), "{path}");
+        }
+        let long = format!("/{}", "a".repeat(TARGET_LIMIT));
+        assert_eq!(check_target(&long.parse().expect("a URI")).expect_err("too long").status(), 414);
+    }
+
+    #[test]
+    fn a_client_cannot_send_internal_headers_or_have_others_dropped() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-portico-context", "forged".parse().expect("a value"));
+        headers.insert("connection", "close, x-secret".parse().expect("a value"));
+        headers.insert("x-secret", "1".parse().expect("a value"));
+        headers.insert("accept", "*/*".parse().expect("a value"));
+        strip_internal(&mut headers);
+        strip_hop_by_hop(&mut headers);
+        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["accept"]);
+    }
+}

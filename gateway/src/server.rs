@@ -1,0 +1,202 @@
+//! The sockets: one current-thread runtime and one SO_REUSEPORT listener per core (decision 0001),
+//! HTTP/1.1 and HTTP/2, and a drain that loses no request. Not for what happens to a request.
+
+use std::future::Future;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::rc::Rc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use kernel::{Error, Result};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::LocalSet;
+
+use crate::door::Door;
+
+/// How the server listens.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// The address; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// How many cores proxy; each has a runtime of its own.
+    pub cores: usize,
+    /// How long a client may take to send the head of a request.
+    pub header_timeout: Duration,
+}
+
+/// How the server stops.
+#[derive(Clone, Copy, Debug)]
+pub struct Drain {
+    /// How long it goes on accepting after it has said that it is not ready.
+    pub notice: Duration,
+    /// How long open requests may take to end.
+    pub limit: Duration,
+}
+
+/// A listening server.
+pub struct Server {
+    address: SocketAddr,
+    stop: watch::Sender<Stage>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Serving,
+    Draining(Duration),
+}
+
+fn bind(address: SocketAddr) -> Result<StdListener> {
+    let open = || -> std::io::Result<StdListener> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(1024)?;
+        Ok(socket.into())
+    };
+    open().map_err(|error| {
+        Error::unavailable("server.cannot_listen", format!("cannot listen on {address}: is another program there?"))
+            .source_error(error)
+    })
+}
+
+impl Server {
+    /// Starts listening. `door` is called once per core, on that core's thread.
+    pub fn start(config: &ServerConfig, door: impl Fn() -> Result<Door> + Send + Clone + 'static) -> Result<Self> {
+        // With SO_REUSEPORT a second server on the port would go unnoticed: ask for it alone first.
+        if config.listen.port() != 0 {
+            StdListener::bind(config.listen).map_err(|error| {
+                Error::unavailable("server.cannot_listen", format!("cannot listen on {}: is another program there?", config.listen))
+                    .source_error(error)
+            })?;
+        }
+        let first = bind(config.listen)?;
+        let address = first.local_addr().map_err(|error| Error::internal("no local address").source_error(error))?;
+        let mut listeners = vec![first];
+        for _ in 1..config.cores.max(1) {
+            listeners.push(bind(address)?);
+        }
+        let (stop, stage) = watch::channel(Stage::Serving);
+        let mut threads = Vec::new();
+        for (number, listener) in listeners.into_iter().enumerate() {
+            let (door, stage, header_timeout) = (door.clone(), stage.clone(), config.header_timeout);
+            let name = format!("gateway-{number}");
+            let thread = std::thread::Builder::new().name(name).spawn(move || {
+                if let Err(error) = run_core(listener, door, stage, header_timeout) {
+                    tracing::error!(error = %error, "a gateway core stopped");
+                }
+            });
+            threads.push(thread.map_err(|error| Error::internal("no thread for a gateway core").source_error(error))?);
+        }
+        Ok(Self { address, stop, threads })
+    }
+
+    /// Returns the address that it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops accepting, lets open requests end, and returns when the cores have stopped.
+    pub async fn drain(self, drain: Drain) {
+        tokio::time::sleep(drain.notice).await;
+        self.stop.send_replace(Stage::Draining(drain.limit));
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in self.threads {
+                let _ = thread.join();
+            }
+        });
+        let _ = joined.await;
+    }
+}
+
+/// Runs the tasks of HTTP/2 connections on their own core.
+#[derive(Clone, Copy)]
+struct OnThisCore;
+
+impl<F> hyper::rt::Executor<F> for OnThisCore
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(future);
+    }
+}
+
+fn run_core(
+    listener: StdListener,
+    door: impl Fn() -> Result<Door>,
+    stage: watch::Receiver<Stage>,
+    header_timeout: Duration,
+) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Error::internal("no runtime for a gateway core").source_error(error))?;
+    let local = LocalSet::new();
+    local.block_on(&runtime, async move {
+        let listener = TcpListener::from_std(listener).map_err(|error| Error::internal("the listener failed").source_error(error))?;
+        serve(listener, Rc::new(door()?), stage, header_timeout).await;
+        Ok(())
+    })
+}
+
+async fn serve(listener: TcpListener, door: Rc<Door>, mut stage: watch::Receiver<Stage>, header_timeout: Duration) {
+    let mut http = auto::Builder::new(OnThisCore);
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .max_headers(100)
+        .max_buf_size(64 * 1024)
+        .half_close(false);
+    http.http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(100)
+        .max_header_list_size(64 * 1024)
+        .max_pending_accept_reset_streams(20)
+        .keep_alive_interval(Some(Duration::from_secs(30)));
+    let graceful = GracefulShutdown::new();
+    let limit = loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    let _ = stream.set_nodelay(true);
+                    let door = door.clone();
+                    let answer = service_fn(move |request: hyper::Request<Incoming>| {
+                        let door = door.clone();
+                        async move { Ok::<_, std::convert::Infallible>(door.handle(request.map(Body::new)).await) }
+                    });
+                    let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), answer).into_owned();
+                    let watched = graceful.watch(connection);
+                    tokio::task::spawn_local(async move {
+                        if let Err(error) = watched.await {
+                            tracing::debug!(error = %error, "a connection ended with an error");
+                        }
+                    });
+                }
+                Err(error) => {
+                    // Out of file descriptors, most likely: let some connections end first.
+                    tracing::warn!(error = %error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            },
+            _ = stage.changed() => {
+                if let Stage::Draining(limit) = *stage.borrow_and_update() {
+                    break limit;
+                }
+            }
+        }
+    };
+    drop(listener);
+    if tokio::time::timeout(limit, graceful.shutdown()).await.is_err() {
+        tracing::warn!("some requests were still open at the end of the drain");
+    }
+}

@@ -1,0 +1,232 @@
+//! Settings: defaults, then the file, then the environment, then flags. An unknown key is an error,
+//! and everything is checked before a socket opens. Not for secrets in code: see `config show`,
+//! which hides them.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::{Env, Format as _, Serialized, Toml};
+use kernel::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// The commented file of all settings with their defaults.
+pub const DEFAULT_FILE: &str = include_str!("../../config/portico.default.toml");
+
+/// The file that is read when none is named and it is there.
+const USUAL_FILE: &str = "portico.toml";
+const PREFIX: &str = "PORTICO_";
+/// Names with the prefix that belong to the project's own tools, not to a running server.
+const NOT_SETTINGS: [&str; 5] = ["TEST_", "CONTRACT_", "CRASH_", "UNSYNCED_", "CONFIG"];
+
+/// All settings.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where data, keys and the lock lie.
+    pub data_dir: PathBuf,
+    /// What runs in this process: `all`, or `gateway` and names of services.
+    pub roles: Vec<String>,
+    /// The sockets.
+    pub server: Server,
+    /// The database.
+    pub store: store::Config,
+    /// What the process says of its work.
+    pub log: Log,
+    /// Whoever runs the installation.
+    pub operator: Operator,
+    /// The other processes of the installation.
+    pub cluster: Cluster,
+    /// Where services run that do not run here, by name.
+    pub upstreams: BTreeMap<String, Upstream>,
+}
+
+/// The sockets and their limits.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// The address to listen on.
+    pub listen: SocketAddr,
+    /// How many cores the gateway uses; 0 means all.
+    pub cores: usize,
+    /// How many requests are worked on at a time.
+    pub in_flight: usize,
+    /// How long a client may take to send the head of a request, in milliseconds.
+    pub header_timeout_ms: u64,
+    /// How long a request may wait for the head of its answer, in milliseconds.
+    pub request_timeout_ms: u64,
+    /// How long a stopping server goes on accepting after it says that it is not ready, in milliseconds.
+    pub drain_notice_ms: u64,
+    /// How long open requests may take to end, in milliseconds.
+    pub drain_limit_ms: u64,
+}
+
+/// What the process says of its work.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `text` or `json`.
+    pub format: LogFormat,
+    /// Which lines: a level, or `target=level` pairs.
+    pub filter: String,
+}
+
+/// The formats of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// Whoever runs the installation.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Operator {
+    /// The operator token; empty means the one in the data folder, made at the first start.
+    pub token: String,
+}
+
+/// The other processes of the installation.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cluster {
+    /// The secret that all processes share, at least 32 bytes; needed by the split form.
+    pub secret: String,
+}
+
+/// Where a service runs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    /// `http://host:port`.
+    pub url: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("portico-data"),
+            roles: vec!["all".to_owned()],
+            server: Server::default(),
+            store: store::Config::default(),
+            log: Log::default(),
+            operator: Operator::default(),
+            cluster: Cluster::default(),
+            upstreams: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            cores: 0,
+            in_flight: 4_096,
+            header_timeout_ms: 10_000,
+            request_timeout_ms: 30_000,
+            drain_notice_ms: 0,
+            drain_limit_ms: 10_000,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, filter: "info".to_owned() }
+    }
+}
+
+impl Config {
+    /// Reads the settings. `flags` are `key.path = value` pairs from the command line.
+    pub fn load(file: Option<&Path>, flags: &[(String, String)]) -> Result<Self> {
+        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        match file {
+            Some(file) if !file.exists() => {
+                return Err(Error::invalid("config.no_file", format!("there is no configuration file {}", file.display())));
+            }
+            Some(file) => figment = figment.merge(Toml::file_exact(file)),
+            None if Path::new(USUAL_FILE).exists() => figment = figment.merge(Toml::file_exact(USUAL_FILE)),
+            None => {}
+        }
+        let own = |key: &figment::value::UncasedStr| !NOT_SETTINGS.iter().any(|other| key.as_str().to_ascii_uppercase().starts_with(other));
+        figment = figment.merge(Env::prefixed(PREFIX).filter(own).split("__"));
+        for (key, value) in flags {
+            // Numbers, booleans and lists as TOML reads them; anything else is text.
+            let parsed = toml::from_str::<toml::Table>(&format!("value = {value}")).ok();
+            let value = parsed.and_then(|mut table| table.remove("value")).unwrap_or(toml::Value::String(value.clone()));
+            figment = figment.merge(Serialized::default(key, value));
+        }
+        let config: Self = figment.extract().map_err(|error| {
+            let text = error.to_string();
+            Error::invalid("config.invalid", format!("the configuration is not valid: {text}; see `portico config default`"))
+        })?;
+        config.check()
+    }
+
+    fn check(mut self) -> Result<Self> {
+        if self.store.url.is_empty() {
+            self.store.url = format!("sqlite:{}", self.data_dir.join("portico.db").display());
+        }
+        self.store.engine()?;
+        if self.server.cores == 0 {
+            self.server.cores = std::thread::available_parallelism().map_or(1, usize::from);
+        }
+        for (name, upstream) in &self.upstreams {
+            if !upstream.url.starts_with("http://") {
+                return Err(Error::invalid("config.invalid", format!("upstreams.{name}.url must start with http://")));
+            }
+        }
+        Ok(self)
+    }
+
+    /// Returns the settings as TOML, with secrets hidden.
+    pub fn shown(&self) -> Result<String> {
+        let mut shown = self.clone();
+        let hide = |text: &mut String| {
+            if !text.is_empty() {
+                *text = "(hidden)".to_owned();
+            }
+        };
+        hide(&mut shown.operator.token);
+        hide(&mut shown.cluster.secret);
+        for url in [&mut shown.store.url, &mut shown.store.owner_url] {
+            *url = without_password(url);
+        }
+        toml::to_string_pretty(&shown).map_err(|error| Error::internal("the settings cannot be written").source_error(error))
+    }
+}
+
+/// Returns a URL with its password hidden.
+pub fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let Some((login, host)) = rest.rsplit_once('@') else { return url.to_owned() };
+    match login.split_once(':') {
+        Some((user, _)) => format!("{scheme}://{user}:(hidden)@{host}"),
+        None => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_file_says_the_defaults() {
+        let file: Config = Figment::from(Toml::string(DEFAULT_FILE)).extract().expect("the file is valid");
+        let said = toml::to_string(&file).expect("writes");
+        assert_eq!(said, toml::to_string(&Config::default()).expect("writes"));
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_and_a_password_is_hidden() {
+        let flags = [("server.lisen".to_owned(), "127.0.0.1:1".to_owned())];
+        let error = Config::load(None, &flags).expect_err("refused");
+        assert!(error.message().contains("lisen"), "{}", error.message());
+        assert_eq!(without_password("postgres://a:s3cret@h/db"), "postgres://a:(hidden)@h/db");
+    }
+}

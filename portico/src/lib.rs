@@ -1,0 +1,17 @@
+//! The binary's own parts: the one list of all services, configuration, wiring, health, documents
+//! and the command line. The only crate that names every service. Not for anything a service does.
+
+pub mod cli;
+pub mod config;
+pub mod data_folder;
+pub mod docs;
+pub mod health;
+pub mod logging;
+pub mod serve;
+pub mod services;
+
+mod admin;
+mod data;
+mod doctor;
+mod http_client;
+mod operator;

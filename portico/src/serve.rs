@@ -1,0 +1,270 @@
+//! Wires a process: store, services, door, sockets, background work, and their end. Reads top to
+//! bottom. Not for what any of them does.
+
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use gateway::{Authenticate, Door, DoorConfig, Drain, Entry, Metrics, Mount, OperatorToken, Plan, ServerConfig};
+use identity::{Authenticator, FirstStart, RolePermissions};
+use kernel::{Clock, Error, Result};
+use service::{App, Backend, Local, Remote, Service};
+use store::Store;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use web::{ContextKey, Principal};
+
+use crate::config::Config;
+use crate::data_folder::{DataFolder, Holder, Lock};
+use crate::health::Readiness;
+use crate::{docs, health, operator, services};
+
+const IDEMPOTENCY_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+const RELAY_PAUSE: Duration = Duration::from_millis(100);
+const HOUSEKEEPING_PAUSE: Duration = Duration::from_secs(600);
+
+/// A running process.
+pub struct Running {
+    server: gateway::Server,
+    store: Store,
+    readiness: Readiness,
+    background: Vec<JoinHandle<()>>,
+    drain: Drain,
+    /// What the first start made, if this was one.
+    pub first_start: Option<FirstStart>,
+    _lock: Lock,
+}
+
+struct Bearer(Authenticator);
+
+impl Authenticate for Bearer {
+    fn bearer<'a>(
+        &'a self,
+        token: &'a str,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<Principal>> + Send + 'a>> {
+        Box::pin(self.0.bearer(token))
+    }
+}
+
+/// Which services run here, and whether the gateway does.
+struct Roles {
+    gateway: bool,
+    names: Vec<String>,
+}
+
+impl Roles {
+    fn read(config: &Config, known: &[Service]) -> Result<Self> {
+        let all = config.roles.iter().any(|role| role == "all");
+        let names: Vec<String> = if all {
+            known.iter().map(|service| service.name.to_owned()).collect()
+        } else {
+            config.roles.iter().filter(|role| *role != "gateway").cloned().collect()
+        };
+        if let Some(unknown) = names.iter().find(|name| !known.iter().any(|service| service.name == **name)) {
+            let list: Vec<&str> = known.iter().map(|service| service.name).collect();
+            let message = format!("there is no service {unknown}: roles are all, gateway, {}", list.join(", "));
+            return Err(Error::invalid("config.unknown_role", message));
+        }
+        Ok(Self { gateway: all || config.roles.iter().any(|role| role == "gateway"), names })
+    }
+
+    fn runs(&self, service: &Service) -> bool {
+        self.names.iter().any(|name| name == service.name)
+    }
+}
+
+/// Starts everything that the configuration asks for.
+pub async fn start(config: &Config) -> Result<Running> {
+    let clock = Clock::system();
+    let folder = DataFolder::open(&config.data_dir)?;
+    let mut lock = folder.lock()?;
+    let operator_token = match config.operator.token.as_str() {
+        "" => folder.operator_token()?,
+        token => token.to_owned(),
+    };
+
+    // The services, and their data.
+    let mut all = services::all();
+    let roles = Roles::read(config, &all)?;
+    store::register_constraints(all.iter().flat_map(|service| service.constraints.iter().copied()).collect());
+    let store = open_store(config, &all, &clock).await?;
+    let first_start = identity::first_start(&store).await?;
+
+    // What every process answers for itself.
+    let permissions = RolePermissions::of(&all);
+    let (readiness, metrics) = (Readiness::default(), Arc::new(Metrics::default()));
+    let document = Arc::new(OnceLock::new());
+    let here = all.iter().filter(|service| roles.runs(service)).map(|service| service.name).collect();
+    let own = [health::service(here, readiness.clone(), metrics.clone()), docs::service(document.clone()), operator::service()];
+    let own_from = all.len();
+    all.extend(own);
+    document.get_or_init(|| docs::written(&service::document(&all)));
+
+    // The door, one per core.
+    let entry = if roles.gateway {
+        Entry::Public(Arc::new(Bearer(Authenticator::new(store.clone(), permissions))))
+    } else {
+        Entry::Internal(ContextKey::new(config.cluster.secret.as_bytes())?)
+    };
+    let app = App { store: store.clone() };
+    let mut places = Vec::new();
+    for (number, service) in all.into_iter().enumerate() {
+        let place = if number >= own_from || roles.runs(&service) {
+            Place::Here(service.router(&app))
+        } else if roles.gateway {
+            Place::There(upstream(config, &service)?)
+        } else {
+            continue;
+        };
+        places.push((service, place));
+    }
+    let factory = DoorFactory {
+        places: Arc::new(places),
+        entry,
+        operator: OperatorToken::new(&operator_token),
+        runtime: Handle::current(),
+        clock: clock.clone(),
+        config: DoorConfig {
+            in_flight: config.server.in_flight,
+            timeout: Duration::from_millis(config.server.request_timeout_ms),
+        },
+        key: match config.cluster.secret.as_str() {
+            "" => None,
+            secret => Some(ContextKey::new(secret.as_bytes())?),
+        },
+        working: Arc::default(),
+        metrics,
+    };
+    factory.door()?; // A mistake in the route table shows before a socket opens.
+    let listen = ServerConfig {
+        listen: config.server.listen,
+        cores: config.server.cores,
+        header_timeout: Duration::from_millis(config.server.header_timeout_ms),
+    };
+    let server = gateway::Server::start(&listen, move || factory.door())?;
+    lock.announce(&Holder { pid: std::process::id(), address: Some(server.address()) })?;
+    Ok(Running {
+        background: background(&store, &clock),
+        server,
+        store,
+        readiness,
+        drain: Drain {
+            notice: Duration::from_millis(config.server.drain_notice_ms),
+            limit: Duration::from_millis(config.server.drain_limit_ms),
+        },
+        first_start,
+        _lock: lock,
+    })
+}
+
+/// Brings the schema up to date where that is wanted, and opens the store.
+pub(crate) async fn open_store(config: &Config, all: &[Service], clock: &Clock) -> Result<Store> {
+    let migrations = services::migrations(all);
+    if config.store.migrate_at_start {
+        let report = store::migrate(&config.store, &migrations, clock).await?;
+        if !report.applied.is_empty() {
+            tracing::info!(steps = report.applied.join(" "), "the schema was brought up to date");
+        }
+    } else {
+        let pending = store::pending(&config.store, &migrations).await?;
+        if !pending.is_empty() {
+            let message = format!("the schema lacks {}: run `portico migrate`", pending.join(", "));
+            return Err(Error::conflict("store.schema_older", message));
+        }
+    }
+    Store::open(config.store.clone(), clock.clone()).await
+}
+
+enum Place {
+    Here(axum::Router),
+    There(String),
+}
+
+fn upstream(config: &Config, service: &Service) -> Result<String> {
+    let name = service.name;
+    let missing = || {
+        let message = format!("{name} does not run here, so upstreams.{name}.url must say where it does");
+        Error::invalid("config.no_upstream", message)
+    };
+    config.upstreams.get(name).map(|upstream| upstream.url.clone()).ok_or_else(missing)
+}
+
+/// Makes a door for each core; what belongs to a core's runtime is made there.
+#[derive(Clone)]
+struct DoorFactory {
+    places: Arc<Vec<(Service, Place)>>,
+    entry: Entry,
+    operator: OperatorToken,
+    runtime: Handle,
+    clock: Clock,
+    config: DoorConfig,
+    key: Option<ContextKey>,
+    working: Arc<AtomicUsize>,
+    metrics: Arc<Metrics>,
+}
+
+impl DoorFactory {
+    fn door(&self) -> Result<Door> {
+        let mut mounts = Vec::new();
+        for (service, place) in self.places.iter() {
+            let backend = match place {
+                Place::Here(router) => Backend::Local(Local::new(router.clone(), self.runtime.clone())),
+                Place::There(url) => {
+                    Backend::Remote(Remote::new(url, self.key.clone(), self.clock.clone(), self.config.timeout)?)
+                }
+            };
+            mounts.push(Mount { service, backend });
+        }
+        Ok(Door::new(
+            Plan::compile(mounts, &self.metrics)?,
+            self.entry.clone(),
+            self.operator.clone(),
+            self.runtime.clone(),
+            self.clock.clone(),
+            self.config,
+            self.working.clone(),
+            &self.metrics,
+        ))
+    }
+}
+
+fn background(store: &Store, clock: &Clock) -> Vec<JoinHandle<()>> {
+    let relayed = store.clone();
+    let relay = tokio::spawn(async move {
+        loop {
+            if let Err(error) = store::assign_positions(&relayed).await {
+                tracing::warn!(error = %error, "events wait for their positions");
+            }
+            tokio::time::sleep(RELAY_PAUSE).await;
+        }
+    });
+    let (kept, clock) = (store.clone(), clock.clone());
+    let housekeeping = tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(HOUSEKEEPING_PAUSE).await;
+            let before = clock.now().minus(IDEMPOTENCY_LIFETIME);
+            if let Err(error) = store::purge_idempotency_keys(&kept, before).await {
+                tracing::warn!(error = %error, "old idempotency keys were not removed");
+            }
+        }
+    });
+    vec![relay, housekeeping]
+}
+
+impl Running {
+    /// Returns the address that it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// Stops in order: say so, stop accepting, end what is open, close the data.
+    pub async fn stop(self) {
+        self.readiness.stop();
+        self.server.drain(self.drain).await;
+        for task in self.background {
+            task.abort();
+        }
+        self.store.close().await;
+    }
+}

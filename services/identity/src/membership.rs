@@ -1,0 +1,32 @@
+//! What a person is in a tenant: one role. Not for finer permissions, which will refine the role.
+
+use kernel::{Id, IdKind, TenantId, Timestamp, UserId};
+use sea_orm::entity::prelude::*;
+
+/// Marks the ids of memberships.
+#[derive(Debug)]
+pub struct Membership;
+impl IdKind for Membership {
+    const PREFIX: &'static str = "mbr";
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "identity_membership")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub tenant_id: TenantId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Id<Membership>,
+    pub user_id: UserId,
+    pub role: String,
+    pub created_at: Timestamp,
+    pub created_by: String,
+    pub version: i64,
+    pub updated_at: Timestamp,
+    pub updated_by: String,
+    pub deleted_at: Option<Timestamp>,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+impl ActiveModelBehavior for ActiveModel {}
