@@ -17,7 +17,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use service::{Access, Shape};
 use subtle::ConstantTimeEq as _;
 use tokio::runtime::Handle;
-use web::{CONTEXT_HEADER, CORRELATION_ID_HEADER, ContextKey, Operator, Principal, Problem, REQUEST_ID_HEADER, RequestIds};
+use web::{
+    CONTEXT_HEADER, CORRELATION_ID_HEADER, ContextKey, Operator, Principal, Problem, REQUEST_ID_HEADER, RequestIds,
+};
 
 use crate::front;
 use crate::metrics::Metrics;
@@ -127,8 +129,11 @@ impl Door {
             request.extensions_mut().insert(ids.clone());
             let target = found.upstream_path(&path, &parameters);
             let late = || {
-                Error::unavailable("gateway.timeout", "the answer took too long; whether the change was made is not known")
-                    .status_code(504)
+                Error::unavailable(
+                    "gateway.timeout",
+                    "the answer took too long; whether the change was made is not known",
+                )
+                .status_code(504)
             };
             tokio::time::timeout(self.config.timeout, found.backend.call(request, &target)).await.map_err(|_| late())?
         }
@@ -168,7 +173,9 @@ impl Door {
         self.gauge.inc();
         let admitted = Working { count: self.working.clone(), gauge: self.gauge.clone() };
         if working >= self.config.in_flight && !path.starts_with("/health") && path != "/metrics" {
-            return Err(Error::unavailable("gateway.overloaded", "too many requests at once; try again shortly").retry_after(1));
+            return Err(
+                Error::unavailable("gateway.overloaded", "too many requests at once; try again shortly").retry_after(1)
+            );
         }
         Ok(admitted)
     }
@@ -195,7 +202,9 @@ impl Door {
                 Ok(principal)
             }
             Entry::Public(authenticate) => {
-                let Some(token) = token.filter(|_| access != Access::Public).map(str::to_owned) else { return Ok(None) };
+                let Some(token) = token.filter(|_| access != Access::Public).map(str::to_owned) else {
+                    return Ok(None);
+                };
                 request.headers_mut().remove(AUTHORIZATION);
                 let authenticate = authenticate.clone();
                 // The database belongs to the services' runtime, not to this core's.
@@ -221,7 +230,8 @@ impl Drop for Working {
 
 /// Returns the bearer token; another scheme or more than one header is refused.
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
-    let refused = || Error::unauthenticated("request.unauthenticated", "send one Authorization header: Bearer and a token");
+    let refused =
+        || Error::unauthenticated("request.unauthenticated", "send one Authorization header: Bearer and a token");
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {

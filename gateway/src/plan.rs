@@ -69,7 +69,9 @@ impl Plan {
         }
         let mut paths = matchit::Router::new();
         for (path, methods) in table {
-            paths.insert(path, methods).map_err(|error| Error::internal(format!("the path {path} clashes: {error}")))?;
+            paths
+                .insert(path, methods)
+                .map_err(|error| Error::internal(format!("the path {path} clashes: {error}")))?;
         }
         Ok(Self { paths })
     }

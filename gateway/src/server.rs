@@ -1,13 +1,16 @@
 //! The sockets: one current-thread runtime and one SO_REUSEPORT listener per core (decision 0001),
 //! HTTP/1.1 and HTTP/2, and a drain that loses no request. Not for what happens to a request.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
+use http::header::CONNECTION;
+use http::{HeaderValue, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -15,11 +18,14 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use kernel::{Error, Result};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use crate::door::Door;
+
+/// How long a stopping server waits for the next request of a connection before it closes it.
+const IDLE_GRACE: Duration = Duration::from_millis(500);
 
 /// How the server listens.
 #[derive(Clone, Debug)]
@@ -54,32 +60,38 @@ enum Stage {
     Draining(Duration),
 }
 
+fn socket(address: SocketAddr, shared: bool) -> std::io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
 fn bind(address: SocketAddr) -> Result<StdListener> {
-    let open = || -> std::io::Result<StdListener> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        socket.set_reuse_port(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(1024)?;
-        Ok(socket.into())
-    };
-    open().map_err(|error| {
-        Error::unavailable("server.cannot_listen", format!("cannot listen on {address}: is another program there?"))
-            .source_error(error)
-    })
+    let listen = socket(address, true).and_then(|socket| socket.listen(1024).map(|()| socket.into()));
+    listen.map_err(|error| cannot_listen(address, error))
+}
+
+fn cannot_listen(address: SocketAddr, error: std::io::Error) -> Error {
+    Error::unavailable("server.cannot_listen", format!("cannot listen on {address}: is another program there?"))
+        .source_error(error)
 }
 
 impl Server {
+    /// Refuses an address that another program listens on; with SO_REUSEPORT a second server there
+    /// would go unnoticed. Does not listen: a client that this socket let in would be reset.
+    pub fn check_free(address: SocketAddr) -> Result<()> {
+        if address.port() != 0 {
+            socket(address, false).map_err(|error| cannot_listen(address, error))?;
+        }
+        Ok(())
+    }
+
     /// Starts listening. `door` is called once per core, on that core's thread.
     pub fn start(config: &ServerConfig, door: impl Fn() -> Result<Door> + Send + Clone + 'static) -> Result<Self> {
-        // With SO_REUSEPORT a second server on the port would go unnoticed: ask for it alone first.
-        if config.listen.port() != 0 {
-            StdListener::bind(config.listen).map_err(|error| {
-                Error::unavailable("server.cannot_listen", format!("cannot listen on {}: is another program there?", config.listen))
-                    .source_error(error)
-            })?;
-        }
+        Self::check_free(config.listen)?;
         let first = bind(config.listen)?;
         let address = first.local_addr().map_err(|error| Error::internal("no local address").source_error(error))?;
         let mut listeners = vec![first];
@@ -143,7 +155,8 @@ fn run_core(
     let runtime = runtime.map_err(|error| Error::internal("no runtime for a gateway core").source_error(error))?;
     let local = LocalSet::new();
     local.block_on(&runtime, async move {
-        let listener = TcpListener::from_std(listener).map_err(|error| Error::internal("the listener failed").source_error(error))?;
+        let listener = TcpListener::from_std(listener)
+            .map_err(|error| Error::internal("the listener failed").source_error(error))?;
         serve(listener, Rc::new(door()?), stage, header_timeout).await;
         Ok(())
     })
@@ -164,24 +177,33 @@ async fn serve(listener: TcpListener, door: Rc<Door>, mut stage: watch::Receiver
         .max_pending_accept_reset_streams(20)
         .keep_alive_interval(Some(Duration::from_secs(30)));
     let graceful = GracefulShutdown::new();
+    let closing = Rc::new(Cell::new(false));
+    let attend = |stream: TcpStream| {
+        let _ = stream.set_nodelay(true);
+        let (door, closing) = (door.clone(), closing.clone());
+        let answer = service_fn(move |request: hyper::Request<Incoming>| {
+            let (door, closing) = (door.clone(), closing.clone());
+            async move {
+                let version = request.version();
+                let mut response = door.handle(request.map(Body::new)).await;
+                if closing.get() && version < Version::HTTP_2 {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, std::convert::Infallible>(response)
+            }
+        });
+        let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), answer).into_owned();
+        let watched = graceful.watch(connection);
+        tokio::task::spawn_local(async move {
+            if let Err(error) = watched.await {
+                tracing::debug!(error = %error, "a connection ended with an error");
+            }
+        });
+    };
     let limit = loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    let _ = stream.set_nodelay(true);
-                    let door = door.clone();
-                    let answer = service_fn(move |request: hyper::Request<Incoming>| {
-                        let door = door.clone();
-                        async move { Ok::<_, std::convert::Infallible>(door.handle(request.map(Body::new)).await) }
-                    });
-                    let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), answer).into_owned();
-                    let watched = graceful.watch(connection);
-                    tokio::task::spawn_local(async move {
-                        if let Err(error) = watched.await {
-                            tracing::debug!(error = %error, "a connection ended with an error");
-                        }
-                    });
-                }
+                Ok((stream, _)) => attend(stream),
                 Err(error) => {
                     // Out of file descriptors, most likely: let some connections end first.
                     tracing::warn!(error = %error, "a connection could not be accepted");
@@ -195,8 +217,23 @@ async fn serve(listener: TcpListener, door: Rc<Door>, mut stage: watch::Receiver
             }
         }
     };
-    drop(listener);
-    if tokio::time::timeout(limit, graceful.shutdown()).await.is_err() {
+    let began = Instant::now();
+    // Whom the kernel has let in already would be reset with the listener.
+    if let Ok(listener) = listener.into_std() {
+        while let Ok((stream, _)) = listener.accept() {
+            if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+                attend(stream);
+            }
+        }
+    }
+    // An idle connection that is closed while the next request is on its way resets that request.
+    // So busy connections learn from their next answer that it was the last, and only those that
+    // stay idle are closed.
+    closing.set(true);
+    while graceful.count() > 0 && began.elapsed() < IDLE_GRACE.min(limit / 2) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    if tokio::time::timeout(limit.saturating_sub(began.elapsed()), graceful.shutdown()).await.is_err() {
         tracing::warn!("some requests were still open at the end of the drain");
     }
 }

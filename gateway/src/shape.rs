@@ -32,14 +32,17 @@ pub(crate) async fn apply(response: Response, shape: Shape, plain: bool, ids: &R
     let media_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = media_type.split(';').next().unwrap_or_default().trim();
     let problem = essence == PROBLEM_JSON;
-    if (problem && plain) || !(problem || essence == "application/json" || response.status() == StatusCode::NO_CONTENT) {
+    if (problem && plain) || !(problem || essence == "application/json" || response.status() == StatusCode::NO_CONTENT)
+    {
         return response;
     }
     match shape {
         Shape::Plain => response,
         Shape::Success => success(response, problem, ids, began),
         Shape::Status if problem => status_error(response).await,
-        Shape::Status => wrap(response, Bytes::from_static(b"{\"status\":\"success\",\"data\":"), Bytes::from_static(b"}")),
+        Shape::Status => {
+            wrap(response, Bytes::from_static(b"{\"status\":\"success\",\"data\":"), Bytes::from_static(b"}"))
+        }
     }
 }
 

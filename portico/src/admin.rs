@@ -11,8 +11,10 @@ use crate::{http_client, operator, serve, services};
 /// Makes a one-use sign-in code for an administrator of the organisation.
 pub(crate) async fn sign_in(config: &Config, organization: &str) -> Result<String> {
     let folder = DataFolder::open(&config.data_dir)?;
+    let mut address = config.server.listen;
     let (code, expires_at) = match folder.holder().and_then(|holder| holder.address) {
-        Some(address) => {
+        Some(running) => {
+            address = running;
             let token = match config.operator.token.as_str() {
                 "" => folder.operator_token()?,
                 token => token.to_owned(),
@@ -35,7 +37,7 @@ pub(crate) async fn sign_in(config: &Config, organization: &str) -> Result<Strin
             (made.code, made.expires_at.to_string())
         }
     };
-    Ok(sign_in_text(&code, &expires_at, config.server.listen))
+    Ok(sign_in_text(&code, &expires_at, address))
 }
 
 /// Returns what a person is shown with a code.

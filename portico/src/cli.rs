@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use kernel::{Clock, Result};
 
 use crate::config::{self, Config};
+use crate::data_folder::DataFolder;
 use crate::{admin, data, docs, doctor, health, logging, operator, serve, services};
 
 /// The back end behind one front door.
@@ -181,6 +182,9 @@ pub fn document() -> String {
 }
 
 async fn migrate(config: &Config) -> Result<()> {
+    if config.store.sqlite_path().is_some() {
+        DataFolder::open(&config.data_dir)?;
+    }
     let report = store::migrate(&config.store, &services::migrations(&services::all()), &Clock::system()).await?;
     for step in &report.applied {
         println!("applied {step}");

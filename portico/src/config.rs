@@ -147,23 +147,32 @@ impl Config {
         let mut figment = Figment::from(Serialized::defaults(Self::default()));
         match file {
             Some(file) if !file.exists() => {
-                return Err(Error::invalid("config.no_file", format!("there is no configuration file {}", file.display())));
+                return Err(Error::invalid(
+                    "config.no_file",
+                    format!("there is no configuration file {}", file.display()),
+                ));
             }
             Some(file) => figment = figment.merge(Toml::file_exact(file)),
             None if Path::new(USUAL_FILE).exists() => figment = figment.merge(Toml::file_exact(USUAL_FILE)),
             None => {}
         }
-        let own = |key: &figment::value::UncasedStr| !NOT_SETTINGS.iter().any(|other| key.as_str().to_ascii_uppercase().starts_with(other));
+        let own = |key: &figment::value::UncasedStr| {
+            !NOT_SETTINGS.iter().any(|other| key.as_str().to_ascii_uppercase().starts_with(other))
+        };
         figment = figment.merge(Env::prefixed(PREFIX).filter(own).split("__"));
         for (key, value) in flags {
             // Numbers, booleans and lists as TOML reads them; anything else is text.
             let parsed = toml::from_str::<toml::Table>(&format!("value = {value}")).ok();
-            let value = parsed.and_then(|mut table| table.remove("value")).unwrap_or(toml::Value::String(value.clone()));
+            let value =
+                parsed.and_then(|mut table| table.remove("value")).unwrap_or(toml::Value::String(value.clone()));
             figment = figment.merge(Serialized::default(key, value));
         }
         let config: Self = figment.extract().map_err(|error| {
             let text = error.to_string();
-            Error::invalid("config.invalid", format!("the configuration is not valid: {text}; see `portico config default`"))
+            Error::invalid(
+                "config.invalid",
+                format!("the configuration is not valid: {text}; see `portico config default`"),
+            )
         })?;
         config.check()
     }
@@ -197,18 +206,27 @@ impl Config {
         for url in [&mut shown.store.url, &mut shown.store.owner_url] {
             *url = without_password(url);
         }
-        toml::to_string_pretty(&shown).map_err(|error| Error::internal("the settings cannot be written").source_error(error))
+        toml::to_string_pretty(&shown)
+            .map_err(|error| Error::internal("the settings cannot be written").source_error(error))
     }
 }
 
-/// Returns a URL with its password hidden.
+/// Returns a URL with its password hidden, before the host and in the query.
 pub fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let Some((login, host)) = rest.rsplit_once('@') else { return url.to_owned() };
-    match login.split_once(':') {
-        Some((user, _)) => format!("{scheme}://{user}:(hidden)@{host}"),
-        None => url.to_owned(),
+    let mut shown = url.to_owned();
+    if let Some((scheme, rest)) = url.split_once("://")
+        && let Some((login, host)) = rest.rsplit_once('@')
+        && let Some((user, _)) = login.split_once(':')
+    {
+        shown = format!("{scheme}://{user}:(hidden)@{host}");
     }
+    let Some((address, query)) = shown.split_once('?') else { return shown };
+    let hide = |pair: &str| match pair.split_once('=') {
+        Some(("password", _)) => "password=(hidden)".to_owned(),
+        _ => pair.to_owned(),
+    };
+    let query: Vec<String> = query.split('&').map(hide).collect();
+    format!("{address}?{}", query.join("&"))
 }
 
 #[cfg(test)]
@@ -228,5 +246,10 @@ mod tests {
         let error = Config::load(None, &flags).expect_err("refused");
         assert!(error.message().contains("lisen"), "{}", error.message());
         assert_eq!(without_password("postgres://a:s3cret@h/db"), "postgres://a:(hidden)@h/db");
+        assert_eq!(
+            without_password("postgres://a@h/db?password=s3cret&a=b"),
+            "postgres://a@h/db?password=(hidden)&a=b"
+        );
+        assert_eq!(without_password("sqlite:portico.db"), "sqlite:portico.db");
     }
 }

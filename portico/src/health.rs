@@ -95,7 +95,10 @@ pub fn service(names: Vec<&'static str>, readiness: Readiness, metrics: Arc<Metr
             .gives::<Word>(503, "Not ready"),
         Operation::get("/health/database", "health_get_database", |State(app): State<App>| database(app))
             .access(Access::Public)
-            .describe("State of the database", "Tables and embedding columns as the engineering suite's clients expect them.")
+            .describe(
+                "State of the database",
+                "Tables and embedding columns as the engineering suite's clients expect them.",
+            )
             .gives::<DatabaseHealth>(200, "Healthy")
             .gives::<DatabaseHealth>(503, "Unhealthy"),
         Operation::get("/metrics", "health_get_metrics", move || prometheus(metrics.clone()))
@@ -141,8 +144,10 @@ async fn database(app: App) -> web::Result {
     ];
     let ml_tables = tables(&app.store, connected, &ml).await;
     let columns = ["issues", "pull_requests", "projects", "users"];
-    let vector_columns =
-        columns.map(|name| (format!("{name}_with_embeddings"), "column_not_available".to_owned())).into_iter().collect();
+    let vector_columns = columns
+        .map(|name| (format!("{name}_with_embeddings"), "column_not_available".to_owned()))
+        .into_iter()
+        .collect();
     let healthy = connected && core_tables.values().all(|state| state == "available");
     let health = DatabaseHealth {
         status: if healthy { "healthy" } else { "unhealthy" }.to_owned(),
@@ -158,7 +163,8 @@ async fn database(app: App) -> web::Result {
 async fn tables(store: &Store, connected: bool, names: &[(&str, &str)]) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for (shown, table) in names {
-        let there = connected && matches!(tokio::time::timeout(PROBE_LIMIT, store.has_table(table)).await, Ok(Ok(true)));
+        let there =
+            connected && matches!(tokio::time::timeout(PROBE_LIMIT, store.has_table(table)).await, Ok(Ok(true)));
         found.insert((*shown).to_owned(), if there { "available" } else { "not_available" }.to_owned());
     }
     found

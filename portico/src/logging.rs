@@ -9,7 +9,8 @@ use crate::config::{Log, LogFormat};
 /// Starts logging as configured.
 pub fn start(config: &Log) -> Result<()> {
     let wrong = |error| Error::invalid("config.invalid", format!("log.filter is not valid: {error}"));
-    let filter: EnvFilter = config.filter.parse().map_err(|error: tracing_subscriber::filter::ParseError| wrong(error.to_string()))?;
+    let filter: EnvFilter =
+        config.filter.parse().map_err(|error: tracing_subscriber::filter::ParseError| wrong(error.to_string()))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match config.format {
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),

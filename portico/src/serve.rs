@@ -39,10 +39,7 @@ pub struct Running {
 struct Bearer(Authenticator);
 
 impl Authenticate for Bearer {
-    fn bearer<'a>(
-        &'a self,
-        token: &'a str,
-    ) -> std::pin::Pin<Box<dyn Future<Output = Result<Principal>> + Send + 'a>> {
+    fn bearer<'a>(&'a self, token: &'a str) -> std::pin::Pin<Box<dyn Future<Output = Result<Principal>> + Send + 'a>> {
         Box::pin(self.0.bearer(token))
     }
 }
@@ -79,6 +76,8 @@ pub async fn start(config: &Config) -> Result<Running> {
     let clock = Clock::system();
     let folder = DataFolder::open(&config.data_dir)?;
     let mut lock = folder.lock()?;
+    // Before the first start makes a code that nobody would be shown.
+    gateway::Server::check_free(config.server.listen)?;
     let operator_token = match config.operator.token.as_str() {
         "" => folder.operator_token()?,
         token => token.to_owned(),
@@ -96,7 +95,11 @@ pub async fn start(config: &Config) -> Result<Running> {
     let (readiness, metrics) = (Readiness::default(), Arc::new(Metrics::default()));
     let document = Arc::new(OnceLock::new());
     let here = all.iter().filter(|service| roles.runs(service)).map(|service| service.name).collect();
-    let own = [health::service(here, readiness.clone(), metrics.clone()), docs::service(document.clone()), operator::service()];
+    let own = [
+        health::service(here, readiness.clone(), metrics.clone()),
+        docs::service(document.clone()),
+        operator::service(),
+    ];
     let own_from = all.len();
     all.extend(own);
     document.get_or_init(|| docs::written(&service::document(&all)));

@@ -11,12 +11,6 @@ pub fn run(arguments: &[String]) -> Outcome {
         println!("There is no bench crate in this workspace yet, so there is nothing to run.");
         return Ok(());
     }
-    let arguments = arguments
-        .strip_prefix(&["--".to_owned()])
-        .unwrap_or(arguments);
-    workspace::run(
-        workspace::cargo()
-            .args(["run", "--release", "--package", "bench", "--"])
-            .args(arguments),
-    )
+    let arguments = arguments.strip_prefix(&["--".to_owned()]).unwrap_or(arguments);
+    workspace::run(workspace::cargo().args(["run", "--release", "--package", "bench", "--"]).args(arguments))
 }

@@ -43,11 +43,7 @@ pub fn run(arguments: &[String]) -> Outcome {
         });
     }
     let binary = binary()?;
-    rows.push(Row {
-        quality: "binary, stripped",
-        goal: "",
-        measured: stripped_size(&binary)?,
-    });
+    rows.push(Row { quality: "binary, stripped", goal: "", measured: stripped_size(&binary)? });
     measure_server(&binary, &mut rows)?;
 
     let section = section(&rows);
@@ -97,17 +93,10 @@ fn stripped_size(binary: &Path) -> Outcome<String> {
     if workspace::on_path("strip").is_none() {
         return Ok("not measured: there is no `strip` on the PATH".into());
     }
-    let stripped = workspace::target_folder()
-        .join("tmp")
-        .join("portico-stripped");
-    stripped
-        .parent()
-        .map_or(Ok(()), std::fs::create_dir_all)
-        .map_err(|error| error.to_string())?;
+    let stripped = workspace::target_folder().join("tmp").join("portico-stripped");
+    stripped.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(|error| error.to_string())?;
     workspace::output(program("strip").arg("-o").arg(&stripped).arg(binary))?;
-    let size = std::fs::metadata(&stripped)
-        .map_err(|error| error.to_string())?
-        .len();
+    let size = std::fs::metadata(&stripped).map_err(|error| error.to_string())?.len();
     let _ = std::fs::remove_file(&stripped);
     Ok(megabytes(size))
 }
@@ -141,16 +130,8 @@ fn measure_server(binary: &Path, rows: &mut Vec<Row>) -> Outcome {
             goal: "under 100 MB",
             measured: megabytes(idle),
         },
-        Row {
-            quality: "resident memory after 100 health requests",
-            goal: "under 100 MB",
-            measured: megabytes(used),
-        },
-        Row {
-            quality: "start to first answer, new data folder (once)",
-            goal: "",
-            measured: milliseconds(first),
-        },
+        Row { quality: "resident memory after 100 health requests", goal: "under 100 MB", measured: megabytes(used) },
+        Row { quality: "start to first answer, new data folder (once)", goal: "", measured: milliseconds(first) },
         Row {
             quality: "start to first answer, existing data folder (median of 5)",
             goal: "under 1 s",
@@ -170,30 +151,19 @@ fn milliseconds(duration: Duration) -> String {
 }
 
 fn section(rows: &[Row]) -> String {
-    let mut text = format!(
-        "Measured by `cargo xtask budget` on {}.\n\n",
-        machine::describe()
-    );
+    let mut text = format!("Measured by `cargo xtask budget` on {}.\n\n", machine::describe());
     text.push_str("| quality | goal | measured |\n|---|---|---|\n");
-    for Row {
-        quality,
-        goal,
-        measured,
-    } in rows
-    {
+    for Row { quality, goal, measured } in rows {
         let _ = writeln!(text, "| {quality} | {goal} | {measured} |");
     }
     text
 }
 
 fn replace_section(document: &str, section: &str) -> Outcome<String> {
-    let parts = document
-        .split_once(BEGIN)
-        .and_then(|(before, rest)| rest.split_once(END).map(|(_, after)| (before, after)));
+    let parts =
+        document.split_once(BEGIN).and_then(|(before, rest)| rest.split_once(END).map(|(_, after)| (before, after)));
     let Some((before, after)) = parts else {
-        return Err(format!(
-            "{DOCUMENT} lacks the lines `{BEGIN}` and `{END}`; put them in"
-        ));
+        return Err(format!("{DOCUMENT} lacks the lines `{BEGIN}` and `{END}`; put them in"));
     };
     Ok(format!("{before}{BEGIN}\n{section}{END}{after}"))
 }
@@ -207,11 +177,7 @@ mod tests {
         let document = format!("# P\n\n{BEGIN}\nold\n{END}\n\nmore\n");
         let replaced = replace_section(&document, "new\n").unwrap();
         assert_eq!(replaced, format!("# P\n\n{BEGIN}\nnew\n{END}\n\nmore\n"));
-        assert!(
-            replace_section("# P\n", "new\n")
-                .unwrap_err()
-                .contains(BEGIN)
-        );
+        assert!(replace_section("# P\n", "new\n").unwrap_err().contains(BEGIN));
     }
 
     #[test]

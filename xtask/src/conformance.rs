@@ -19,10 +19,7 @@ pub fn run(arguments: &[String]) -> Outcome {
     };
     match SUITES.iter().find(|suite| suite.0 == name) {
         Some((_, _, run)) => run(&arguments[1..]),
-        None => Err(format!(
-            "there is no conformance suite `{name}`; {}",
-            names()
-        )),
+        None => Err(format!("there is no conformance suite `{name}`; {}", names())),
     }
 }
 
@@ -30,9 +27,6 @@ fn names() -> String {
     if SUITES.is_empty() {
         return "conformance suites: none yet".into();
     }
-    let lines: Vec<String> = SUITES
-        .iter()
-        .map(|(name, what, _)| format!("  {name:<16} {what}"))
-        .collect();
+    let lines: Vec<String> = SUITES.iter().map(|(name, what, _)| format!("  {name:<16} {what}")).collect();
     format!("conformance suites:\n{}", lines.join("\n"))
 }

@@ -50,11 +50,7 @@ pub fn summary() -> Outcome<String> {
 fn coverage() -> Outcome<Coverage> {
     let routes = table::routes(&workspace::read(ROUTES)?)?;
     let mut marks = String::new();
-    for entry in std::fs::read_dir(hits_folder())
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
+    for entry in std::fs::read_dir(hits_folder()).into_iter().flatten().flatten() {
         if let Ok(text) = std::fs::read_to_string(entry.path()) {
             marks.push_str(&text);
             marks.push('\n');
@@ -87,17 +83,11 @@ impl Coverage {
             owed.insert(route.key());
         }
         missing.sort();
-        Self {
-            services,
-            missing,
-            beyond: answered.difference(&owed).count(),
-        }
+        Self { services, missing, beyond: answered.difference(&owed).count() }
     }
 
     fn total(&self) -> (usize, usize) {
-        self.services
-            .values()
-            .fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1))
+        self.services.values().fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1))
     }
 
     fn line(&self) -> String {
@@ -140,11 +130,7 @@ mod tests {
     use super::*;
 
     fn route(service: &str, method: &str, path: &str) -> Route {
-        Route {
-            service: service.into(),
-            method: method.into(),
-            path: path.into(),
-        }
+        Route { service: service.into(), method: method.into(), path: path.into() }
     }
 
     #[test]

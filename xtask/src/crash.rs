@@ -18,19 +18,8 @@ pub fn run(arguments: &[String]) -> Outcome {
     let rounds = std::env::var(ROUNDS).unwrap_or_else(|_| "200".into());
     println!("{ROUNDS}={rounds}");
     let mut command = workspace::cargo();
-    command.args([
-        "test",
-        "--package",
-        "portico",
-        "--test",
-        "it",
-        "crash",
-        "--",
-    ]);
-    command
-        .args(["--nocapture"])
-        .args(&options.filter)
-        .env(ROUNDS, rounds);
+    command.args(["test", "--package", "portico", "--test", "it", "crash", "--"]);
+    command.args(["--nocapture"]).args(&options.filter).env(ROUNDS, rounds);
     postgres.export(&mut command);
     let outcome = stages.run("crash", || workspace::run(&mut command));
     stages.print();

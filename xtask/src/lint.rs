@@ -31,21 +31,9 @@ const CHECKS: &[Check] = &[
 
 /// Runs all checks, or the named ones.
 pub fn run(arguments: &[String]) -> Outcome {
-    let names = || {
-        CHECKS
-            .iter()
-            .map(|check| check.0)
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    if let Some(unknown) = arguments
-        .iter()
-        .find(|name| CHECKS.iter().all(|check| check.0 != **name))
-    {
-        return Err(format!(
-            "there is no check `{unknown}`; there are: {}",
-            names()
-        ));
+    let names = || CHECKS.iter().map(|check| check.0).collect::<Vec<_>>().join(", ");
+    if let Some(unknown) = arguments.iter().find(|name| CHECKS.iter().all(|check| check.0 != **name)) {
+        return Err(format!("there is no check `{unknown}`; there are: {}", names()));
     }
     let mut stages = Stages::default();
     let mut failed = Vec::new();
@@ -62,11 +50,7 @@ pub fn run(arguments: &[String]) -> Outcome {
         }
     }
     stages.print();
-    if failed.is_empty() {
-        Ok(())
-    } else {
-        Err(format!("lint failed: {}", failed.join(", ")))
-    }
+    if failed.is_empty() { Ok(()) } else { Err(format!("lint failed: {}", failed.join(", "))) }
 }
 
 fn format() -> Outcome<String> {
@@ -77,13 +61,6 @@ fn format() -> Outcome<String> {
 
 fn clippy() -> Outcome<String> {
     let mut command = cargo();
-    command.args([
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ]);
+    command.args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]);
     workspace::run(&mut command).map(|()| "no warnings".into())
 }

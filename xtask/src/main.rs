@@ -3,10 +3,7 @@
 //! For: lint, test, contract coverage, OpenAPI, measuring. Not for: anything that a running
 //! Portico needs; that is the `portico` binary. It depends on `serde_json` only, so that it
 //! compiles in seconds and long before the workspace does.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a command-line tool: the bans protect servers and tests"
-)]
+#![expect(clippy::disallowed_methods, reason = "a command-line tool: the bans protect servers and tests")]
 
 mod bench;
 mod budget;
@@ -118,13 +115,7 @@ fn dispatch(arguments: &[String]) -> Outcome {
 
 fn help() -> String {
     let mut text = String::from("cargo xtask COMMAND\n\n");
-    for Command {
-        name,
-        arguments,
-        summary,
-        ..
-    } in COMMANDS
-    {
+    for Command { name, arguments, summary, .. } in COMMANDS {
         text.push_str(&format!("  {name:<12} {summary}\n"));
         if !arguments.is_empty() {
             text.push_str(&format!("  {:<12}   {name} {arguments}\n", ""));
@@ -141,9 +132,8 @@ mod tests {
     fn help_lists_every_command_once() {
         let text = help();
         for command in COMMANDS {
-            let lines = text.lines().filter(|line| {
-                line.starts_with(&format!("  {:<12} {}", command.name, command.summary))
-            });
+            let lines =
+                text.lines().filter(|line| line.starts_with(&format!("  {:<12} {}", command.name, command.summary)));
             assert_eq!(lines.count(), 1, "{}", command.name);
         }
     }

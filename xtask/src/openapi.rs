@@ -21,10 +21,7 @@ pub fn run(arguments: &[String]) -> Outcome {
     let now = generate()?;
     let before = reviewed()?;
     if before.as_deref() == Some(now.as_str()) {
-        println!(
-            "{REVIEWED} is up to date ({} operations)",
-            operations(&now)?.len()
-        );
+        println!("{REVIEWED} is up to date ({} operations)", operations(&now)?.len());
         return Ok(());
     }
     workspace::print(&report(before.as_deref(), &now)?);
@@ -56,22 +53,12 @@ pub fn check() -> Outcome<String> {
 }
 
 fn generate() -> Outcome<String> {
-    let text = workspace::output(workspace::cargo().args([
-        "run",
-        "--package",
-        "portico",
-        "--",
-        "openapi",
-    ]))?;
+    let text = workspace::output(workspace::cargo().args(["run", "--package", "portico", "--", "openapi"]))?;
     Ok(format!("{}\n", text.trim_end()))
 }
 
 fn reviewed() -> Outcome<Option<String>> {
-    if workspace::root().join(REVIEWED).exists() {
-        workspace::read(REVIEWED).map(Some)
-    } else {
-        Ok(None)
-    }
+    if workspace::root().join(REVIEWED).exists() { workspace::read(REVIEWED).map(Some) } else { Ok(None) }
 }
 
 fn parse(text: &str) -> Outcome<Value> {
@@ -84,14 +71,8 @@ fn operations(text: &str) -> Outcome<BTreeMap<String, Value>> {
     let mut operations = BTreeMap::new();
     for (path, item) in document["paths"].as_object().into_iter().flatten() {
         for (method, operation) in item.as_object().into_iter().flatten() {
-            if matches!(
-                method.as_str(),
-                "get" | "put" | "post" | "delete" | "options" | "head" | "patch" | "trace"
-            ) {
-                operations.insert(
-                    format!("{} {path}", method.to_uppercase()),
-                    operation.clone(),
-                );
+            if matches!(method.as_str(), "get" | "put" | "post" | "delete" | "options" | "head" | "patch" | "trace") {
+                operations.insert(format!("{} {path}", method.to_uppercase()), operation.clone());
             }
         }
     }
@@ -139,11 +120,7 @@ fn report(before: Option<&str>, now: &str) -> Outcome<String> {
     Ok(lines.iter().map(|line| format!("  {line}\n")).collect())
 }
 
-fn difference(
-    before: &BTreeMap<String, Value>,
-    now: &BTreeMap<String, Value>,
-    lines: &mut Vec<String>,
-) {
+fn difference(before: &BTreeMap<String, Value>, now: &BTreeMap<String, Value>, lines: &mut Vec<String>) {
     for name in before.keys().filter(|name| !now.contains_key(*name)) {
         lines.push(format!("removed  {name}"));
     }

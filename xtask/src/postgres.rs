@@ -79,11 +79,7 @@ pub fn prepare(mode: Mode) -> Outcome<Postgres> {
 fn start() -> Outcome<server::Server> {
     let account = account::Account::for_server()?;
     let binaries = binaries::find_or_fetch(account.as_ref())?;
-    println!(
-        "PostgreSQL {} from {}",
-        binaries.version,
-        binaries.folder.display()
-    );
+    println!("PostgreSQL {} from {}", binaries.version, binaries.folder.display());
     let server = server::Server::start(&binaries.folder)?;
     println!("PostgreSQL runs at {}", server.url());
     Ok(server)

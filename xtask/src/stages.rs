@@ -26,11 +26,7 @@ impl Stages {
         let start = Instant::now();
         let outcome = work();
         let passed = outcome.is_ok();
-        self.rows.push(Stage {
-            name: name.to_owned(),
-            took: start.elapsed(),
-            passed,
-        });
+        self.rows.push(Stage { name: name.to_owned(), took: start.elapsed(), passed });
         outcome
     }
 

@@ -26,11 +26,7 @@ pub struct Options {
 impl Options {
     /// Reads the arguments; everything after `--` goes to the test runner as it is.
     pub fn parse(arguments: &[String]) -> Outcome<Self> {
-        let mut options = Self {
-            postgres: Mode::Wanted,
-            packages: vec![],
-            filter: vec![],
-        };
+        let mut options = Self { postgres: Mode::Wanted, packages: vec![], filter: vec![] };
         let mut words = arguments.iter();
         while let Some(word) = words.next() {
             match word.as_str() {
@@ -42,9 +38,7 @@ impl Options {
                 },
                 "--" => options.filter.extend(words.by_ref().cloned()),
                 _ => {
-                    return Err(format!(
-                        "unknown argument `{word}`; a filter for the tests comes after `--`"
-                    ));
+                    return Err(format!("unknown argument `{word}`; a filter for the tests comes after `--`"));
                 }
             }
         }
@@ -59,19 +53,14 @@ impl Options {
         if self.packages.is_empty() {
             return vec!["--workspace".into()];
         }
-        self.packages
-            .iter()
-            .flat_map(|package| ["--package".into(), package.clone()])
-            .collect()
+        self.packages.iter().flat_map(|package| ["--package".into(), package.clone()]).collect()
     }
 
     fn filter_words(&self) -> Vec<String> {
         if self.filter.is_empty() {
             return vec![];
         }
-        std::iter::once("--".to_owned())
-            .chain(self.filter.iter().cloned())
-            .collect()
+        std::iter::once("--".to_owned()).chain(self.filter.iter().cloned()).collect()
     }
 }
 
@@ -95,10 +84,7 @@ pub fn run(arguments: &[String]) -> Outcome {
 
     stages.print();
     if options.whole() {
-        println!(
-            "{}",
-            contract::summary().unwrap_or_else(|error| format!("contract: {error}"))
-        );
+        println!("{}", contract::summary().unwrap_or_else(|error| format!("contract: {error}")));
     }
     for what in &not_run {
         println!("NOT RUN: {what}");
@@ -115,9 +101,7 @@ fn run_tests(
     not_run: &mut Vec<String>,
 ) -> Outcome {
     let runner = Runner::find();
-    stages.run("build", || {
-        workspace::run(runner.command(options, postgres).arg("--no-run"))
-    })?;
+    stages.run("build", || workspace::run(runner.command(options, postgres).arg("--no-run")))?;
     // A failure does not hide the other stage's results; both are told at the end.
     let tests = stages.run("test", || {
         let mut command = runner.command(options, postgres);
@@ -152,21 +136,14 @@ enum Runner {
 
 impl Runner {
     fn find() -> Self {
-        if workspace::on_path("cargo-nextest").is_some() {
-            Self::Nextest
-        } else {
-            Self::Cargo
-        }
+        if workspace::on_path("cargo-nextest").is_some() { Self::Nextest } else { Self::Cargo }
     }
 
     fn command(self, options: &Options, postgres: &Postgres) -> Command {
         let mut command = workspace::cargo();
         match self {
             Self::Nextest => command.args(["nextest", "run"]).args(options.selection()),
-            Self::Cargo => command
-                .arg("test")
-                .args(options.selection())
-                .args(["--lib", "--bins", "--tests"]),
+            Self::Cargo => command.arg("test").args(options.selection()).args(["--lib", "--bins", "--tests"]),
         };
         if matches!(self, Self::Cargo) {
             command.arg("--no-fail-fast");
@@ -192,9 +169,7 @@ fn count(command: &mut Command, runner: Runner, tally: &mut Tally) -> Outcome {
         Runner::Nextest => command.stderr(Stdio::piped()),
         Runner::Cargo => command.stdout(Stdio::piped()),
     };
-    let mut child = command
-        .spawn()
-        .map_err(|error| workspace::not_started(command, &error))?;
+    let mut child = command.spawn().map_err(|error| workspace::not_started(command, &error))?;
     if let Some(output) = child.stderr.take() {
         follow(output, |line| {
             tally.read_nextest(line);
@@ -208,11 +183,7 @@ fn count(command: &mut Command, runner: Runner, tally: &mut Tally) -> Outcome {
         });
     }
     let status = child.wait().map_err(|error| error.to_string())?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("`{}` failed", workspace::describe(command)))
-    }
+    if status.success() { Ok(()) } else { Err(format!("`{}` failed", workspace::describe(command))) }
 }
 
 fn follow(output: impl std::io::Read, mut each: impl FnMut(&str)) {
@@ -227,8 +198,7 @@ fn empty_hits_folder() -> Outcome {
         std::fs::remove_dir_all(&folder)
             .map_err(|error| format!("cannot empty {}: {error}", workspace::short(&folder)))?;
     }
-    std::fs::create_dir_all(&folder)
-        .map_err(|error| format!("cannot make {}: {error}", workspace::short(&folder)))
+    std::fs::create_dir_all(&folder).map_err(|error| format!("cannot make {}: {error}", workspace::short(&folder)))
 }
 
 #[cfg(test)]
@@ -236,12 +206,7 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Outcome<Options> {
-        Options::parse(
-            &line
-                .split_whitespace()
-                .map(str::to_owned)
-                .collect::<Vec<_>>(),
-        )
+        Options::parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
     }
 
     #[test]

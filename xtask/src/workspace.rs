@@ -15,15 +15,14 @@ pub type Outcome<T = ()> = Result<T, String>;
 /// Returns the root folder of the workspace.
 pub fn root() -> PathBuf {
     // Cargo sets the variable at run time; the compiled-in value serves a binary started by hand.
-    let own = std::env::var_os("CARGO_MANIFEST_DIR")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    let own =
+        std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
     own.parent().map_or_else(|| own.clone(), Path::to_path_buf)
 }
 
 /// Returns the folder that cargo builds into.
 pub fn target_folder() -> PathBuf {
-    let folder =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    let folder = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
     root().join(folder)
 }
 
@@ -37,10 +36,7 @@ pub fn program(name: impl AsRef<std::ffi::OsStr>) -> Command {
         let Some(text) = name.to_str() else { continue };
         if text.starts_with("CARGO_PKG_")
             || text.starts_with("CARGO_MANIFEST_")
-            || matches!(
-                text,
-                "CARGO_BIN_NAME" | "CARGO_CRATE_NAME" | "CARGO_PRIMARY_PACKAGE"
-            )
+            || matches!(text, "CARGO_BIN_NAME" | "CARGO_CRATE_NAME" | "CARGO_PRIMARY_PACKAGE")
         {
             command.env_remove(&name);
         }
@@ -56,84 +52,48 @@ pub fn cargo() -> Command {
 /// Runs a command with its output on the terminal; anything but exit code 0 is an error.
 pub fn run(command: &mut Command) -> Outcome {
     println!("$ {}", describe(command));
-    let status = command
-        .status()
-        .map_err(|error| not_started(command, &error))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("`{}` ended with {status}", describe(command)))
-    }
+    let status = command.status().map_err(|error| not_started(command, &error))?;
+    if status.success() { Ok(()) } else { Err(format!("`{}` ended with {status}", describe(command))) }
 }
 
 /// Runs a command and returns what it wrote to standard output; its errors go to the terminal.
 pub fn output(command: &mut Command) -> Outcome<String> {
-    let output = command
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|error| not_started(command, &error))?;
+    let output = command.stderr(Stdio::inherit()).output().map_err(|error| not_started(command, &error))?;
     if !output.status.success() {
-        return Err(format!(
-            "`{}` ended with {}",
-            describe(command),
-            output.status
-        ));
+        return Err(format!("`{}` ended with {}", describe(command), output.status));
     }
-    String::from_utf8(output.stdout).map_err(|_| {
-        format!(
-            "`{}` printed something that is not UTF-8",
-            describe(command)
-        )
-    })
+    String::from_utf8(output.stdout).map_err(|_| format!("`{}` printed something that is not UTF-8", describe(command)))
 }
 
 /// Runs a command and returns its output, or nothing when it cannot run or fails.
 pub fn quiet_output(command: &mut Command) -> Option<String> {
     let output = command.stderr(Stdio::null()).output().ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Returns the message for a program that did not even start.
 pub fn not_started(command: &Command, error: &std::io::Error) -> String {
-    format!(
-        "cannot start `{}`: {error}; is it installed and on the PATH?",
-        describe(command)
-    )
+    format!("cannot start `{}`: {error}; is it installed and on the PATH?", describe(command))
 }
 
 /// Returns a command the way a person would type it.
 pub fn describe(command: &Command) -> String {
-    let program = Path::new(command.get_program())
-        .file_name()
-        .unwrap_or(command.get_program());
+    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
     let mut words = vec![program.to_string_lossy().into_owned()];
-    words.extend(
-        command
-            .get_args()
-            .map(|argument| argument.to_string_lossy().into_owned()),
-    );
+    words.extend(command.get_args().map(|argument| argument.to_string_lossy().into_owned()));
     words.join(" ")
 }
 
 /// Returns `cargo metadata` as JSON.
 pub fn metadata(arguments: &[&str]) -> Outcome<Value> {
-    let text = output(
-        cargo()
-            .args(["metadata", "--format-version", "1"])
-            .args(arguments),
-    )?;
+    let text = output(cargo().args(["metadata", "--format-version", "1"]).args(arguments))?;
     serde_json::from_str(&text).map_err(|error| format!("cargo metadata is not JSON: {error}"))
 }
 
 /// Returns whether the workspace has a package of this name.
 pub fn has_package(name: &str) -> Outcome<bool> {
     let metadata = metadata(&["--no-deps"])?;
-    Ok(list(&metadata["packages"])
-        .iter()
-        .any(|package| package["name"] == name))
+    Ok(list(&metadata["packages"]).iter().any(|package| package["name"] == name))
 }
 
 /// Returns a JSON array's members; nothing for anything else.
@@ -158,28 +118,20 @@ pub fn write(path: impl AsRef<Path>, text: &str) -> Outcome {
 
 /// Returns a path as seen from the root.
 pub fn short(path: &Path) -> String {
-    path.strip_prefix(root())
-        .unwrap_or(path)
-        .display()
-        .to_string()
+    path.strip_prefix(root()).unwrap_or(path).display().to_string()
 }
 
 /// Returns the first folder on the PATH that holds this program.
 pub fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(program))
-        .find(|file| file.is_file())
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
 /// Sends a signal, by its short name, to a child.
 pub fn signal(child: &Child, name: &str) {
     // `kill` is part of every shell, yet not a program on every machine; std knows only KILL.
     let script = format!("kill -s {name} {}", child.id());
-    let _ = Command::new("sh")
-        .args(["-c", &script])
-        .stderr(Stdio::null())
-        .status();
+    let _ = Command::new("sh").args(["-c", &script]).stderr(Stdio::null()).status();
 }
 
 /// Prints a report; a reader that closes the pipe early (`| head`) is no error.

@@ -39,7 +39,8 @@ impl Cursor {
 
     /// Reads what a client sent; it must have been made for this sort.
     pub fn decode(text: &str, sort: &str) -> Result<Self> {
-        let wrong = || Error::invalid("request.invalid_cursor", "this cursor is not valid here: start again without it");
+        let wrong =
+            || Error::invalid("request.invalid_cursor", "this cursor is not valid here: start again without it");
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| wrong())?;
         let cursor: Self = serde_json::from_slice(&bytes).map_err(|_| wrong())?;
         if cursor.version != VERSION || cursor.sort != sort {

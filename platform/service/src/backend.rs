@@ -91,7 +91,8 @@ impl Remote {
     pub fn new(url: &str, key: Option<ContextKey>, clock: Clock, timeout: Duration) -> Result<Self> {
         let wrong = || Error::invalid("config.upstream_url", format!("{url} must look like http://host:port"));
         let uri: Uri = url.parse().map_err(|_| wrong())?;
-        let plain = uri.scheme_str() == Some("http") && uri.path().trim_end_matches('/').is_empty() && uri.query().is_none();
+        let plain =
+            uri.scheme_str() == Some("http") && uri.path().trim_end_matches('/').is_empty() && uri.query().is_none();
         let authority = uri.authority().filter(|_| plain).cloned().ok_or_else(wrong)?;
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
@@ -136,7 +137,10 @@ impl Remote {
                 Err(away.status_code(502).retry_after(2).source_error(error))
             }
             Err(_) => {
-                let late = Error::unavailable("gateway.upstream_timeout", "the service behind this route did not answer in time");
+                let late = Error::unavailable(
+                    "gateway.upstream_timeout",
+                    "the service behind this route did not answer in time",
+                );
                 Err(late.status_code(504).retry_after(2))
             }
         }

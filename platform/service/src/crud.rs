@@ -92,13 +92,19 @@ where
             .problems(&[400]),
         Operation::post(spec.path, name("create", spec.singular), create::<R>)
             .permission(spec.permissions.write)
-            .describe(format!("Create a {one}"), format!("Gives the new {one} with its ETag and writes `{events}.created`."))
+            .describe(
+                format!("Create a {one}"),
+                format!("Gives the new {one} with its ETag and writes `{events}.created`."),
+            )
             .takes::<R::Create>()
             .gives::<R>(201, "Created")
             .problems(&[400, 409, 415]),
         Operation::get(spec.item_path, name("get", spec.singular), get::<R>)
             .permission(spec.permissions.read)
-            .describe(format!("Get a {one}"), "Gives it with its ETag; `If-None-Match` answers 304 when it is unchanged.")
+            .describe(
+                format!("Get a {one}"),
+                "Gives it with its ETag; `If-None-Match` answers 304 when it is unchanged.",
+            )
             .gives::<R>(200, "Found")
             .gives_other(304, "Unchanged", &[])
             .problems(&[400, 404]),

@@ -69,7 +69,11 @@ struct Asked {
 const READ: [(Audience, PermissionType); 3] = [
     (
         Audience::Members,
-        PermissionType { name: "events.members.read", role: Role::Viewer, summary: "See events that every member may see" },
+        PermissionType {
+            name: "events.members.read",
+            role: Role::Viewer,
+            summary: "See events that every member may see",
+        },
     ),
     (
         Audience::Staff,
@@ -94,7 +98,8 @@ pub fn event_log(services: &[Service]) -> Service {
     let declared = services.iter().flat_map(|service| service.events.iter().copied()).chain(COMMON);
     let types: Arc<BTreeMap<&'static str, Audience>> =
         Arc::new(declared.map(|kind| (kind.name, kind.audience)).collect());
-    let handler = move |state: State<App>, caller: Caller, query: Query<Asked>| list(types.clone(), state, caller, query);
+    let handler =
+        move |state: State<App>, caller: Caller, query: Query<Asked>| list(types.clone(), state, caller, query);
     let operation = Operation::get("/api/events", "events_list_events", handler)
         .permission("events.members.read")
         .query::<i64>("after", "Only events after this position.")
@@ -109,7 +114,10 @@ pub fn event_log(services: &[Service]) -> Service {
         )
         .gives::<EventPage>(200, "A page")
         .problems(&[400]);
-    Service::new("events", "The log of what changed").routes([operation]).permissions(READ.map(|(_, permission)| permission)).events(COMMON)
+    Service::new("events", "The log of what changed")
+        .routes([operation])
+        .permissions(READ.map(|(_, permission)| permission))
+        .events(COMMON)
 }
 
 fn may_see(ctx: &Ctx, audience: Audience) -> bool {
@@ -124,7 +132,9 @@ async fn list(
     Caller(ctx): Caller,
     Query(asked): Query<Asked>,
 ) -> web::Result {
-    let wrong = |field: &str, message: &str| Error::invalid("request.invalid_query", "the query is not valid").field(field, message);
+    let wrong = |field: &str, message: &str| {
+        Error::invalid("request.invalid_query", "the query is not valid").field(field, message)
+    };
     let limit = asked.limit.unwrap_or(50);
     if !(1..=200).contains(&limit) {
         return Err(wrong("limit", "must be a number from 1 to 200").into());

@@ -27,7 +27,7 @@ pub fn document(services: &[Service]) -> Value {
             methods.insert(operation.method.as_str().to_lowercase(), write(service, operation));
         }
     }
-    schemas.insert("Problem".to_owned(), problem_schema());
+    schemas.extend(problem_schemas().map(|(name, schema)| (name.to_owned(), schema)));
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -43,6 +43,10 @@ pub fn document(services: &[Service]) -> Value {
         "paths": paths,
         "components": {
             "schemas": schemas,
+            "headers": {
+                "RequestId": { "description": "Names this request.", "schema": { "type": "string" } },
+                "CorrelationId": { "description": "Names the chain of requests that it belongs to.", "schema": { "type": "string" } },
+            },
             "securitySchemes": {
                 "bearer": { "type": "http", "scheme": "bearer", "description": "A token from `POST /api/auth/login`." },
                 "operator": { "type": "http", "scheme": "bearer", "description": "The operator token of the installation." },
@@ -68,7 +72,10 @@ fn write(service: &Service, operation: &Operation) -> Value {
             .map(|content| (content.media_type.to_owned(), media(content, operation.shape)))
             .collect();
         if outcome.status == 204 && operation.shape != Shape::Plain {
-            content.insert("application/json".to_owned(), json!({ "schema": shaped(operation.shape, json!({ "type": "null" })) }));
+            content.insert(
+                "application/json".to_owned(),
+                json!({ "schema": shaped(operation.shape, json!({ "type": "null" })) }),
+            );
         }
         let mut response = json!({ "description": outcome.summary, "headers": id_headers() });
         if !content.is_empty() {
@@ -86,7 +93,11 @@ fn write(service: &Service, operation: &Operation) -> Value {
     if !operation.method.is_safe() {
         problems.extend([409, 422]);
     }
-    if operation.path.contains('{') || operation.takes.is_some() || !operation.parameters.is_empty() || !operation.method.is_safe() {
+    if operation.path.contains('{')
+        || operation.takes.is_some()
+        || !operation.parameters.is_empty()
+        || !operation.method.is_safe()
+    {
         problems.push(400);
     }
     for status in problems {
@@ -134,7 +145,10 @@ fn parameters(operation: &Operation) -> Value {
         }));
     };
     if !operation.method.is_safe() {
-        header("Idempotency-Key", "Makes the request safe to send again: the same key gives the same answer for 24 hours.");
+        header(
+            "Idempotency-Key",
+            "Makes the request safe to send again: the same key gives the same answer for 24 hours.",
+        );
     }
     if operation.problems.contains(&412) {
         header("If-Match", "The ETag of the version that the change is meant for.");
@@ -177,31 +191,37 @@ pub fn shaped(shape: Shape, schema: Value) -> Value {
 }
 
 fn problem_response(status: u16, shape: Shape) -> Value {
-    let problem = json!({ "$ref": "#/components/schemas/Problem" });
-    let body = match shape {
-        Shape::Plain => None,
-        Shape::Success => Some(json!({
-            "type": "object",
-            "required": ["success", "error", "requestId", "correlationId", "meta"],
-            "properties": {
-                "success": { "const": false },
-                "error": problem,
-                "requestId": { "type": "string" },
-                "correlationId": { "type": "string" },
-                "meta": { "type": "object", "properties": { "durationMs": { "type": "integer" } } },
-            },
-        })),
-        Shape::Status => Some(json!({
-            "type": "object",
-            "required": ["status", "error", "code"],
-            "properties": { "status": { "const": "error" }, "error": { "type": "string" }, "code": { "type": "string" } },
-        })),
-    };
-    let mut content = json!({ "application/problem+json": { "schema": problem } });
-    if let Some(body) = body {
-        content["application/json"] = json!({ "schema": body });
+    let refer = |name: &str| json!({ "schema": { "$ref": format!("#/components/schemas/{name}") } });
+    let mut content = json!({ "application/problem+json": refer("Problem") });
+    match shape {
+        Shape::Plain => {}
+        Shape::Success => content["application/json"] = refer("ShapedProblem"),
+        Shape::Status => content["application/json"] = refer("StatusProblem"),
     }
     json!({ "description": problem_title(status), "content": content })
+}
+
+/// Returns the schemas of problems, plain and in each shape.
+fn problem_schemas() -> [(&'static str, Value); 3] {
+    let shaped = json!({
+        "type": "object",
+        "description": "A problem in the shape of its route group.",
+        "required": ["success", "error", "requestId", "correlationId", "meta"],
+        "properties": {
+            "success": { "const": false },
+            "error": { "$ref": "#/components/schemas/Problem" },
+            "requestId": { "type": "string" },
+            "correlationId": { "type": "string" },
+            "meta": { "type": "object", "properties": { "durationMs": { "type": "integer" } } },
+        },
+    });
+    let status = json!({
+        "type": "object",
+        "description": "A problem in the shape of its route group.",
+        "required": ["status", "error", "code"],
+        "properties": { "status": { "const": "error" }, "error": { "type": "string" }, "code": { "type": "string" } },
+    });
+    [("Problem", problem_schema()), ("ShapedProblem", shaped), ("StatusProblem", status)]
 }
 
 fn problem_title(status: u16) -> &'static str {
@@ -222,8 +242,10 @@ fn problem_title(status: u16) -> &'static str {
 }
 
 fn id_headers() -> Value {
-    let text = json!({ "schema": { "type": "string" } });
-    json!({ "X-Request-Id": text, "X-Correlation-Id": text })
+    json!({
+        "X-Request-Id": { "$ref": "#/components/headers/RequestId" },
+        "X-Correlation-Id": { "$ref": "#/components/headers/CorrelationId" },
+    })
 }
 
 fn problem_schema() -> Value {

@@ -57,9 +57,7 @@ impl Serialize for Checksum {
 }
 impl<'de> Deserialize<'de> for Checksum {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 
@@ -80,12 +78,7 @@ impl TableDigest {
             hash.update((column.len() as u64).to_be_bytes());
             hash.update(column.as_bytes());
         }
-        Self {
-            columns: hash,
-            rows: 0,
-            sum: [0; 4],
-            encoded: Vec::new(),
-        }
+        Self { columns: hash, rows: 0, sum: [0; 4], encoded: Vec::new() }
     }
 
     pub(crate) fn add(&mut self, row: &[Cell]) {
@@ -146,33 +139,14 @@ mod tests {
 
     #[test]
     fn the_order_of_rows_does_not_matter_and_their_values_do() {
-        let (first, second) = (
-            [text("ä"), Cell::Null],
-            [Cell::Integer(7), Cell::Bytes(vec![0])],
-        );
+        let (first, second) = ([text("ä"), Cell::Null], [Cell::Integer(7), Cell::Bytes(vec![0])]);
         assert_eq!(of(&[&first, &second]), of(&[&second, &first]));
         assert_ne!(of(&[&first, &second]), of(&[&first]));
-        assert_ne!(
-            of(&[&first, &first]),
-            of(&[]),
-            "equal rows must not cancel out"
-        );
-        assert_ne!(
-            of(&[&[text(""), Cell::Null]]),
-            of(&[&[Cell::Null, text("")]])
-        );
-        assert_ne!(
-            of(&[&[text("ab"), text("c")]]),
-            of(&[&[text("a"), text("bc")]])
-        );
-        assert_ne!(
-            of(&[&[text("1"), Cell::Null]]),
-            of(&[&[Cell::Integer(1), Cell::Null]])
-        );
-        assert_ne!(
-            TableDigest::new(&["a".to_owned()]).finish(),
-            TableDigest::new(&[]).finish()
-        );
+        assert_ne!(of(&[&first, &first]), of(&[]), "equal rows must not cancel out");
+        assert_ne!(of(&[&[text(""), Cell::Null]]), of(&[&[Cell::Null, text("")]]));
+        assert_ne!(of(&[&[text("ab"), text("c")]]), of(&[&[text("a"), text("bc")]]));
+        assert_ne!(of(&[&[text("1"), Cell::Null]]), of(&[&[Cell::Integer(1), Cell::Null]]));
+        assert_ne!(TableDigest::new(&["a".to_owned()]).finish(), TableDigest::new(&[]).finish());
     }
 
     #[test]

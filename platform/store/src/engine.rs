@@ -99,6 +99,11 @@ impl Config {
         }
     }
 
+    /// Returns how many connections the pool has; one must not be enough to block itself.
+    pub(crate) fn pool_size(&self) -> u32 {
+        self.connections.max(2)
+    }
+
     /// Returns the file of a SQLite store.
     pub fn sqlite_path(&self) -> Option<PathBuf> {
         self.url.strip_prefix("sqlite:").map(|path| PathBuf::from(path.trim_start_matches("//")))
@@ -163,7 +168,7 @@ async fn open_sqlite(config: &Config, statistics: Arc<Statistics>) -> Result<Con
     let options = sqlite_options(config);
     let lane = Lane::open(options.clone(), statistics).await?;
     let readers = PoolOptions::<Sqlite>::new()
-        .max_connections(config.connections.max(1))
+        .max_connections(config.pool_size())
         .min_connections(1)
         .acquire_timeout(Duration::from_millis(config.acquire_timeout_ms))
         .test_before_acquire(false)
@@ -185,7 +190,7 @@ pub(crate) async fn open_postgres(config: &Config, url: &str) -> Result<Database
     let options: PgConnectOptions = url.parse().map_err(wrong)?;
     let options = options.application_name("portico").disable_statement_logging();
     let pool = PoolOptions::<Postgres>::new()
-        .max_connections(config.connections.max(2))
+        .max_connections(config.pool_size())
         .acquire_timeout(Duration::from_millis(config.acquire_timeout_ms))
         .test_before_acquire(true)
         .connect_with(options)

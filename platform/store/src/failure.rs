@@ -41,16 +41,25 @@ fn database_error(error: &DbErr) -> Option<&dyn DatabaseError> {
     sqlx_error(error)?.as_database_error()
 }
 
+/// Returns SQLite's primary result code. PostgreSQL's codes have five characters, SQLite's are
+/// numbers, primary or extended.
+fn sqlite_code(code: &str) -> Option<i32> {
+    code.parse::<i32>().ok().filter(|_| code.len() < 5).map(|number| number & 0xff)
+}
+
 /// Says whether SQLite may have ended the whole transaction, not only the statement.
 pub(crate) fn breaks_transaction(error: &DbErr) -> bool {
     match database_error(error) {
-        Some(known) => !matches!(
-            known.kind(),
-            ErrorKind::UniqueViolation
-                | ErrorKind::ForeignKeyViolation
-                | ErrorKind::NotNullViolation
-                | ErrorKind::CheckViolation
-        ),
+        // The kinds, and ERROR, TOOBIG, CONSTRAINT, MISMATCH and RANGE, end the statement only.
+        Some(known) => {
+            !matches!(
+                known.kind(),
+                ErrorKind::UniqueViolation
+                    | ErrorKind::ForeignKeyViolation
+                    | ErrorKind::NotNullViolation
+                    | ErrorKind::CheckViolation
+            ) && !matches!(sqlite_code(&known.code().unwrap_or_default()), Some(1 | 18 | 19 | 20 | 25))
+        }
         // Row decoding and the like leave the transaction as it was; a lost connection does not.
         None => sqlx_error(error).is_some_and(|inner| {
             !matches!(
@@ -70,6 +79,9 @@ pub fn from_database(error: DbErr) -> Error {
         return Error::unavailable("store.pool_exhausted", "the database is busy; try again shortly")
             .retry_after(1)
             .source_error(error);
+    }
+    if let DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed) = error {
+        return unavailable().source_error(error);
     }
     let Some(inner) = sqlx_error(&error) else {
         return Error::internal("a database call failed").source_error(error);
@@ -97,24 +109,37 @@ pub fn from_database(error: DbErr) -> Error {
         }
         _ => {}
     }
-    // PostgreSQL uses five-character codes, SQLite numbers (primary or extended result codes).
-    let sqlite = code.parse::<i32>().ok().filter(|_| code.len() < 5).map(|number| number & 0xff);
-    match (sqlite, code.as_str()) {
+    match (sqlite_code(&code), code.as_str()) {
         (Some(13), _) | (_, "53100") => disk_full().source_error(error),
         // BUSY, LOCKED, IOERR, CANTOPEN, PROTOCOL, READONLY (a file system gone read-only), NOMEM.
         (Some(5 | 6 | 7 | 8 | 10 | 14 | 15), _) => unavailable().source_error(error),
         (_, "40001" | "40P01") => {
-            Error::unavailable("store.contention", "several changes met at the same rows; try again").retry_after(1)
+            Error::unavailable("store.contention", "several changes met at the same rows; try again")
+                .retry_after(1)
                 .source_error(error)
         }
-        (_, "25P03" | "57014") => {
-            Error::unavailable("store.timeout", "the database took too long; try again").retry_after(1).source_error(error)
-        }
+        (_, "25P03" | "57014") => Error::unavailable("store.timeout", "the database took too long; try again")
+            .retry_after(1)
+            .source_error(error),
         // Connection exceptions, too many connections, shutdown, read-only after a failover.
         (_, text) if text.starts_with("08") || text.starts_with("57P") || text.starts_with("53") || text == "25006" => {
             unavailable().source_error(error)
         }
         _ => Error::internal("a database call failed").source_error(error),
+    }
+}
+
+/// The store is being closed.
+pub(crate) fn stopping() -> Error {
+    Error::unavailable("server.stopping", "the server is stopping; try again shortly").retry_after(2)
+}
+
+/// Turns a failure to get a connection into ours. The pool says "timed out" for both: all are lent
+/// out, or none can be opened.
+pub(crate) fn from_acquire(error: DbErr, all_lent: bool) -> Error {
+    match error {
+        DbErr::ConnectionAcquire(ConnAcquireErr::Timeout) if !all_lent => unavailable().source_error(error),
+        other => from_database(other),
     }
 }
 

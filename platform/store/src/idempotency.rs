@@ -69,7 +69,8 @@ pub(crate) async fn claim(session: &Session, stamp: &Stamp, key: &Idempotency) -
 }
 
 fn in_flight() -> Error {
-    Error::conflict("request.in_progress", "a request with this Idempotency-Key is still being worked on").retry_after(1)
+    Error::conflict("request.in_progress", "a request with this Idempotency-Key is still being worked on")
+        .retry_after(1)
 }
 
 fn stored(stamp: &Stamp, key: &Idempotency) -> SelectStatement {

@@ -13,8 +13,7 @@ use sea_orm::sqlx::SqlitePool;
 use sea_orm::sqlx::pool::PoolOptions;
 use sea_orm::sqlx::sqlite::SqliteConnectOptions;
 use sea_orm::{
-    DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode, TransactionOptions,
-    TransactionTrait,
+    DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
@@ -40,6 +39,7 @@ struct State {
     options: SqliteConnectOptions,
     connection: DatabaseConnection,
     batch: Option<Batch>,
+    closed: bool,
     statistics: Arc<Statistics>,
 }
 
@@ -74,7 +74,7 @@ async fn open(options: &SqliteConnectOptions) -> Result<DatabaseConnection, DbEr
 impl Lane {
     pub(crate) async fn open(options: SqliteConnectOptions, statistics: Arc<Statistics>) -> Result<Self> {
         let connection = open(&options).await.map_err(failure::from_database)?;
-        let state = State { options, connection, batch: None, statistics: statistics.clone() };
+        let state = State { options, connection, batch: None, closed: false, statistics: statistics.clone() };
         Ok(Self { state: Arc::new(Mutex::new(state)), statistics })
     }
 
@@ -104,10 +104,11 @@ impl Lane {
         entered.await.map_err(|error| Error::internal("the write lane's task failed").source_error(error))?
     }
 
-    /// Commits what is open and closes the connection.
+    /// Commits what is open and closes the connection; later writers are refused.
     pub(crate) async fn close(&self) {
         let mut state = self.state.clone().lock_owned().await;
         state.close_batch().await;
+        state.closed = true;
         if let Err(error) = state.connection.clone().close().await {
             tracing::warn!(error = %error, "the write connection did not close cleanly");
         }
@@ -174,6 +175,9 @@ impl State {
 
 impl Turn {
     async fn begin(mut state: OwnedMutexGuard<State>) -> Result<Self> {
+        if state.closed {
+            return Err(failure::stopping());
+        }
         let savepoint = match state.batch().await {
             Ok(batch) => batch.outer.begin().await,
             Err(error) => return Err(failure::from_database(error)),
@@ -218,10 +222,8 @@ impl Turn {
         let Some(batch) = state.batch.as_mut() else { return watch::Sender::new(None).subscribe() };
         batch.writers += 1;
         let outcome = batch.outcome.subscribe();
-        let goes_on = waiting > 0
-            && batch.broken.is_none()
-            && batch.writers < BATCH_WRITERS
-            && batch.began.elapsed() < BATCH_AGE;
+        let goes_on =
+            waiting > 0 && batch.broken.is_none() && batch.writers < BATCH_WRITERS && batch.began.elapsed() < BATCH_AGE;
         if !goes_on {
             state.close_batch().await;
         }
@@ -233,14 +235,14 @@ impl Drop for Turn {
     /// A caller that went away while it was given the lane still leaves it in order.
     fn drop(&mut self) {
         let (Some(savepoint), Some(state)) = (self.savepoint.take(), self.state.take()) else { return };
-        let turn = Self { state: Some(state), savepoint: Some(savepoint) };
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => {
-                runtime.spawn(turn.finish(false));
-            }
-            // Without a runtime the process is ending, and SQLite rolls back by itself.
-            Err(_) => std::mem::forget(turn),
-        }
+        // Without a runtime the process is ending, and SQLite rolls back by itself.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        // The task holds the parts: a runtime that is ending drops it at once, and a Turn in it
+        // would come back here for ever.
+        runtime.spawn(async move {
+            let turn = Self { state: Some(state), savepoint: Some(savepoint) };
+            let _ = turn.finish(false).await;
+        });
     }
 }
 

@@ -67,12 +67,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kernel::{Clock, Ctx, Error, Result};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, TransactionTrait};
+use kernel::{Clock, Ctx, Result};
+use sea_orm::{ConnectionTrait, DbBackend, TransactionTrait};
 
 use crate::engine::Connections;
 use crate::event::Stamp;
 use crate::session::{Label, Open, Session};
+use crate::statistics::InUse;
 
 pub use crate::checksum::Checksum;
 pub use crate::engine::{Config, Engine, Walls};
@@ -143,12 +144,12 @@ impl Store {
     /// Opens a snapshot of the tenant's rows.
     pub async fn read<'c>(&self, ctx: &'c Ctx) -> Result<Reader<'c>> {
         self.refuse_when_closing()?;
-        let transaction = self.inner.connections.readers().begin().await.map_err(from_database)?;
-        self.enter_tenant(&transaction, ctx, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; ").await?;
+        let open = self.begin().await?;
+        self.enter_tenant(&open, ctx, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; ").await?;
         let label = Label::new("read", ctx.tenant().to_string(), ctx.request_id().as_str().to_owned());
         let limit = Duration::from_millis(self.inner.config.read_age_limit_ms);
         Ok(Reader {
-            session: Session::new(Open::Pool(transaction), limit, label, None),
+            session: Session::new(open, limit, label, None),
             tenant: ctx.tenant(),
             filtered: self.inner.config.walls.filter,
             context: PhantomData,
@@ -159,9 +160,7 @@ impl Store {
     pub async fn write<'c>(&self, ctx: &'c mut Ctx) -> Result<Writer<'c>> {
         self.refuse_when_closing()?;
         let open = self.open_write().await?;
-        if let Open::Pool(transaction) = &open {
-            self.enter_tenant(transaction, ctx, "").await?;
-        }
+        self.enter_tenant(&open, ctx, "").await?;
         let idempotency = ctx.take_idempotency();
         let label = Label::new("write", ctx.tenant().to_string(), ctx.request_id().as_str().to_owned());
         let writer = Writer {
@@ -177,21 +176,24 @@ impl Store {
     /// Opens a transaction across tenants, for a named reason.
     pub async fn system(&self, purpose: Purpose) -> Result<System> {
         let open = self.open_write().await?;
-        if let Open::Pool(transaction) = &open {
+        if self.engine() == Engine::Postgres {
             let enter = format!("SET LOCAL ROLE {}", purpose.role());
-            transaction.execute_unprepared(&enter).await.map_err(from_database)?;
+            open.connection().execute_unprepared(&enter).await.map_err(from_database)?;
         }
         Ok(self.system_session(open, purpose, Some(self.inner.statistics.clone())))
     }
 
     /// Opens a snapshot across tenants, for a named reason; nothing can be changed through it.
     pub async fn system_read(&self, purpose: Purpose) -> Result<System> {
-        let transaction = self.inner.connections.readers().begin().await.map_err(from_database)?;
+        let open = self.begin().await?;
         if self.engine() == Engine::Postgres {
-            let enter = format!("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL ROLE {}", purpose.role());
-            transaction.execute_unprepared(&enter).await.map_err(from_database)?;
+            let enter = format!(
+                "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL ROLE {}",
+                purpose.role()
+            );
+            open.connection().execute_unprepared(&enter).await.map_err(from_database)?;
         }
-        Ok(self.system_session(Open::Pool(transaction), purpose, None))
+        Ok(self.system_session(open, purpose, None))
     }
 
     fn system_session(&self, open: Open, purpose: Purpose, counted: Option<Arc<Statistics>>) -> System {
@@ -201,13 +203,17 @@ impl Store {
 
     /// Asks the database for a sign of life.
     pub async fn ping(&self) -> Result<()> {
-        engine::setting(self.inner.connections.readers(), "SELECT 1").await.map(|_| ())
+        let open = self.begin().await?;
+        engine::setting(open.connection(), "SELECT '1'").await.map(|_| ())
     }
 
     /// Says whether there is a table of this name.
     pub async fn has_table(&self, name: &str) -> Result<bool> {
         let (sql, readers) = match self.engine() {
-            Engine::Sqlite => ("SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = ?", self.inner.connections.readers()),
+            Engine::Sqlite => (
+                "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = ?",
+                self.inner.connections.readers(),
+            ),
             Engine::Postgres => (
                 "SELECT COUNT(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = $1",
                 self.inner.connections.readers(),
@@ -244,7 +250,7 @@ impl Store {
 
     fn refuse_when_closing(&self) -> Result<()> {
         if self.inner.closing.load(Ordering::SeqCst) {
-            return Err(Error::unavailable("server.stopping", "the server is stopping; try again shortly").retry_after(2));
+            return Err(failure::stopping());
         }
         Ok(())
     }
@@ -252,19 +258,28 @@ impl Store {
     async fn open_write(&self) -> Result<Open> {
         match &self.inner.connections {
             Connections::Sqlite { lane, .. } => Ok(Open::Lane(lane.enter().await?)),
-            Connections::Postgres { pool } => Ok(Open::Pool(pool.begin().await.map_err(from_database)?)),
+            Connections::Postgres { .. } => self.begin().await,
         }
+    }
+
+    /// Opens a transaction on a pooled connection.
+    async fn begin(&self) -> Result<Open> {
+        let began = self.inner.connections.readers().begin().await;
+        let lent = self.inner.statistics.connections_in_use();
+        let all_lent = lent >= self.inner.config.pool_size() as usize;
+        let transaction = began.map_err(|error| failure::from_acquire(error, all_lent))?;
+        Ok(Open::Pool(transaction, InUse::count(&self.inner.statistics)))
     }
 
     /// Puts a PostgreSQL transaction behind the second wall: a role that owns nothing, and the
     /// tenant that row-level security compares with. Transaction-local, so a pooled connection
     /// carries neither to its next borrower.
-    async fn enter_tenant(&self, transaction: &DatabaseTransaction, ctx: &Ctx, before: &str) -> Result<()> {
+    async fn enter_tenant(&self, open: &Open, ctx: &Ctx, before: &str) -> Result<()> {
         if self.engine() == Engine::Sqlite || !self.inner.config.walls.row_security {
             return Ok(());
         }
         let (role, tenant) = (schema::APPLICATION_ROLE, ctx.tenant().uuid());
         let enter = format!("{before}SET LOCAL ROLE {role}; SELECT set_config('app.tenant', '{tenant}', true)");
-        transaction.execute_unprepared(&enter).await.map(|_| ()).map_err(from_database)
+        open.connection().execute_unprepared(&enter).await.map(|_| ()).map_err(from_database)
     }
 }

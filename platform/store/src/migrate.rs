@@ -5,10 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kernel::{Clock, Error, Result};
-use sea_orm::sqlx::postgres::PgConnectOptions;
 use sea_orm::sqlx::Sqlite;
 use sea_orm::sqlx::pool::PoolOptions;
-use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait};
+use sea_orm::sqlx::postgres::PgConnectOptions;
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode, Statement, TransactionOptions,
+    TransactionTrait,
+};
 use sha2::{Digest as _, Sha256};
 
 use crate::engine::{self, Config, Engine};
@@ -82,11 +85,15 @@ fn store_tables(schema: &mut Schema) {
     schema.open_to("event_log", Purpose::Relay, "SELECT, UPDATE (position)");
     schema.open_to("event_log", Purpose::SignIn, "INSERT");
     schema.open_to("event_log", Purpose::Bootstrap, "INSERT");
-    schema.system_table("event_position", &[(Purpose::Relay, "SELECT, UPDATE"), (Purpose::Transfer, "UPDATE")], |table| {
-        table.column("id", Type::Integer);
-        table.column("last", Type::Integer);
-        table.rule("PRIMARY KEY (id)");
-    });
+    schema.system_table(
+        "event_position",
+        &[(Purpose::Relay, "SELECT, UPDATE"), (Purpose::Transfer, "UPDATE")],
+        |table| {
+            table.column("id", Type::Integer);
+            table.column("last", Type::Integer);
+            table.rule("PRIMARY KEY (id)");
+        },
+    );
     schema.both("INSERT INTO event_position (id, last) VALUES (1, 0)");
     // A transfer brings events with their positions, and the counters go on from there.
     let transfer = Purpose::Transfer.role();
@@ -189,10 +196,7 @@ async fn known_steps(connection: &impl ConnectionTrait) -> Result<BTreeMap<Strin
 }
 
 /// Refuses a database that has a step which this binary does not know.
-pub(crate) fn refuse_newer<'a>(
-    mut known: impl Iterator<Item = &'a String>,
-    services: &[Migrations],
-) -> Result<()> {
+pub(crate) fn refuse_newer<'a>(mut known: impl Iterator<Item = &'a String>, services: &[Migrations]) -> Result<()> {
     let ours: Vec<String> = all_steps(services).map(|(name, _)| name).collect();
     match known.find(|name| !ours.contains(name)) {
         None => Ok(()),
@@ -238,13 +242,17 @@ async fn apply_all(
             Some(_) => {
                 return Err(Error::conflict(
                     "store.step_changed",
-                    format!("the step {name} is not what was applied to this database: steps never change, add a new one"),
+                    format!(
+                        "the step {name} is not what was applied to this database: steps never change, add a new one"
+                    ),
                 ));
             }
             None if only.is_some_and(|only| !only.contains(&name)) => {}
             None => {
                 for statement in &statements {
-                    run(transaction, statement).await.map_err(|error| error.context(format!("in step {name}: {statement}")))?;
+                    run(transaction, statement)
+                        .await
+                        .map_err(|error| error.context(format!("in step {name}: {statement}")))?;
                 }
                 record(transaction, &name, &checksum, clock).await?;
                 report.applied.push(name);
@@ -262,7 +270,9 @@ async fn record(transaction: &DatabaseTransaction, name: &str, checksum: &str, c
     let backend = transaction.get_database_backend();
     let values = [name.into(), checksum.into(), clock.now().0.into(), env!("CARGO_PKG_VERSION").into()];
     let sql = match backend {
-        sea_orm::DbBackend::Sqlite => "INSERT INTO schema_step (name, checksum, applied_at, binary_version) VALUES (?, ?, ?, ?)",
+        sea_orm::DbBackend::Sqlite => {
+            "INSERT INTO schema_step (name, checksum, applied_at, binary_version) VALUES (?, ?, ?, ?)"
+        }
         _ => "INSERT INTO schema_step (name, checksum, applied_at, binary_version) VALUES ($1, $2, $3, $4)",
     };
     let statement = Statement::from_sql_and_values(backend, sql, values);

@@ -154,10 +154,7 @@ impl Schema {
 
     fn pass(&mut self, name: &str, purpose: Purpose) {
         let role = purpose.role();
-        self.sql(
-            Engine::Postgres,
-            format!("CREATE POLICY {role} ON {name} TO {role} USING (true) WITH CHECK (true)"),
-        );
+        self.sql(Engine::Postgres, format!("CREATE POLICY {role} ON {name} TO {role} USING (true) WITH CHECK (true)"));
     }
 
     pub(crate) fn into_statements(self) -> Vec<String> {

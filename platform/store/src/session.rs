@@ -1,20 +1,21 @@
 //! An open transaction that can be taken away: the common ground of Reader, Writer and system
 //! work. It gives the connection out for one statement at a time, and when its time is up a
-//! watchdog rolls it back, so nobody can hold the write lane or pin a snapshot. Not public:
+//! watchdog rolls it back, so nobody can hold the write lane or pin a snapshot. A step that failed
+//! or was abandoned half-way spoils it: from then on it can only be rolled back. Not public:
 //! services see Reader and Writer only.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use kernel::{Error, Result};
 use sea_orm::{DatabaseTransaction, DbErr};
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::AbortHandle;
 
 use crate::failure;
 use crate::lane::{self, Turn};
-use crate::statistics::Statistics;
+use crate::statistics::{InUse, Statistics};
 
 static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
 
@@ -23,14 +24,14 @@ pub(crate) enum Open {
     /// A savepoint in SQLite's write lane.
     Lane(Turn),
     /// A transaction of its own on a pooled connection.
-    Pool(DatabaseTransaction),
+    Pool(DatabaseTransaction, InUse),
 }
 
 impl Open {
-    fn connection(&self) -> &DatabaseTransaction {
+    pub(crate) fn connection(&self) -> &DatabaseTransaction {
         match self {
             Self::Lane(turn) => turn.connection(),
-            Self::Pool(transaction) => transaction,
+            Self::Pool(transaction, _) => transaction,
         }
     }
 
@@ -40,14 +41,13 @@ impl Open {
                 let outcome = turn.finish(keep).await.map_err(Arc::new)?;
                 if keep { lane::durable(outcome).await } else { Ok(()) }
             }
-            Self::Pool(transaction) if keep => transaction.commit().await.map_err(Arc::new),
-            Self::Pool(transaction) => transaction.rollback().await.map_err(Arc::new),
+            Self::Pool(transaction, _in_use) if keep => transaction.commit().await.map_err(Arc::new),
+            Self::Pool(transaction, _in_use) => transaction.rollback().await.map_err(Arc::new),
         }
     }
 }
 
 /// What the log says of a transaction.
-#[derive(Clone)]
 pub(crate) struct Label {
     pub number: u64,
     pub kind: &'static str,
@@ -62,77 +62,144 @@ impl Label {
 }
 
 pub(crate) struct Session {
-    slot: Arc<Mutex<Option<Open>>>,
+    held: Arc<Held>,
     watchdog: AbortHandle,
+    finished: bool,
+}
+
+/// What the session shares with its watchdog and with the task that ends it.
+struct Held {
+    slot: Mutex<Option<Open>>,
+    spoiled: AtomicBool,
     began: Instant,
     label: Label,
     counted: Option<Arc<Statistics>>,
-    finished: bool,
 }
 
 impl Session {
     /// `counted` is for transactions that write; reads are not counted.
     pub(crate) fn new(open: Open, limit: Duration, label: Label, counted: Option<Arc<Statistics>>) -> Self {
-        let slot = Arc::new(Mutex::new(Some(open)));
         tracing::debug!(
-            transaction.id = label.number, transaction.kind = label.kind,
-            tenant.id = label.tenant, request.id = label.request, "transaction.start"
+            transaction.id = label.number,
+            transaction.kind = label.kind,
+            tenant.id = label.tenant,
+            request.id = label.request,
+            "transaction.start"
         );
-        let (held, name, statistics) = (slot.clone(), label.clone(), counted.clone());
+        let (slot, spoiled, began) = (Mutex::new(Some(open)), AtomicBool::new(false), Instant::now());
+        let held = Arc::new(Held { slot, spoiled, began, label, counted });
+        let watched = held.clone();
         let watchdog = tokio::spawn(async move {
             tokio::time::sleep(limit).await;
-            if let Some(open) = held.lock().await.take() {
-                tracing::warn!(
-                    transaction.id = name.number, transaction.kind = name.kind, request.id = name.request,
-                    limit_ms = limit.as_millis() as u64, "transaction.abort: held too long, rolled back"
-                );
-                let _ = open.finish(false).await;
-                if let Some(statistics) = statistics {
-                    statistics.count_end(false);
-                }
-            }
+            let Some(open) = watched.slot.lock().await.take() else { return };
+            tracing::warn!(
+                transaction.id = watched.label.number,
+                transaction.kind = watched.label.kind,
+                request.id = watched.label.request,
+                limit_ms = limit.as_millis() as u64,
+                "transaction.abort: held too long, rolled back"
+            );
+            // In a task of its own: the session's end aborts this one, and a rollback that stops
+            // half-way would leave the lane with a batch that nobody commits.
+            tokio::spawn(async move { watched.end(open, false).await });
         });
-        Self { slot, watchdog: watchdog.abort_handle(), began: Instant::now(), label, counted, finished: false }
+        Self { held, watchdog: watchdog.abort_handle(), finished: false }
     }
 
     /// Lends the connection for one statement.
-    pub(crate) async fn lend(&self) -> Result<Lent> {
-        let slot = self.slot.clone().lock_owned().await;
-        if slot.is_none() { Err(timed_out()) } else { Ok(Lent(slot)) }
+    pub(crate) async fn lend(&self) -> Result<Lent<'_>> {
+        let slot = self.held.slot.lock().await;
+        if slot.is_none() {
+            return Err(timed_out());
+        }
+        if self.held.spoiled.load(Ordering::SeqCst) {
+            return Err(spoiled());
+        }
+        Ok(Lent { slot, step: self.begin_step() })
+    }
+
+    /// Begins a step of several statements that only make sense together.
+    pub(crate) fn begin_step(&self) -> Step<'_> {
+        Step { held: &self.held, ended: false }
     }
 
     /// Commits or rolls back. Runs in a task of its own: a caller that goes away changes nothing.
-    pub(crate) async fn finish(mut self, keep: bool) -> Result<()> {
+    pub(crate) async fn finish(self, keep: bool) -> Result<()> {
+        to_the_end(self.settle(keep)).await
+    }
+
+    /// Commits or rolls back, for a caller that runs in [`to_the_end`] already.
+    pub(crate) async fn settle(mut self, keep: bool) -> Result<()> {
         self.finished = true;
         self.watchdog.abort();
-        let (slot, label, began, counted) = (self.slot.clone(), self.label.clone(), self.began, self.counted.clone());
-        let ended = tokio::spawn(async move { end(slot, label, began, counted, keep).await });
-        ended.await.map_err(|error| Error::internal("the commit's task failed").source_error(error))?
+        let Some(open) = self.held.slot.lock().await.take() else { return Err(timed_out()) };
+        if keep && self.held.spoiled.load(Ordering::SeqCst) {
+            self.held.end(open, false).await?;
+            return Err(spoiled());
+        }
+        self.held.end(open, keep).await
+    }
+}
+
+/// Runs the work in a task of its own, so that a caller who goes away cannot stop it half-way.
+pub(crate) async fn to_the_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    let ended = tokio::spawn(work).await;
+    ended.map_err(|error| Error::internal("the task of a transaction failed").source_error(error))?
+}
+
+/// Something that must end well: when it is dropped before, the transaction is spoiled.
+#[must_use]
+pub(crate) struct Step<'s> {
+    held: &'s Held,
+    ended: bool,
+}
+
+impl Step<'_> {
+    /// Says that the step ended well.
+    pub(crate) fn end(mut self) {
+        self.ended = true;
+    }
+}
+
+impl Drop for Step<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.held.spoiled.store(true, Ordering::SeqCst);
+        }
     }
 }
 
 /// The connection, for one statement; its result goes through [`Lent::check`].
-pub(crate) struct Lent(OwnedMutexGuard<Option<Open>>);
+pub(crate) struct Lent<'s> {
+    slot: MutexGuard<'s, Option<Open>>,
+    step: Step<'s>,
+}
 
-impl Lent {
+impl Lent<'_> {
     /// Passes the result on, and notes it when SQLite has given up the whole transaction.
     pub(crate) fn check<T>(mut self, result: Result<T, DbErr>) -> Result<T> {
-        result.map_err(|error| {
-            if failure::breaks_transaction(&error)
-                && let Some(Open::Lane(turn)) = self.0.as_mut()
-            {
-                turn.break_batch(&error);
+        match result {
+            Ok(value) => {
+                self.step.end();
+                Ok(value)
             }
-            failure::from_database(error)
-        })
+            Err(error) => {
+                if failure::breaks_transaction(&error)
+                    && let Some(Open::Lane(turn)) = self.slot.as_mut()
+                {
+                    turn.break_batch(&error);
+                }
+                Err(failure::from_database(error))
+            }
+        }
     }
 }
 
-impl std::ops::Deref for Lent {
+impl std::ops::Deref for Lent<'_> {
     type Target = DatabaseTransaction;
 
     fn deref(&self) -> &DatabaseTransaction {
-        self.0.as_ref().map(Open::connection).expect("checked before it was lent")
+        self.slot.as_ref().map(Open::connection).expect("checked before it was lent")
     }
 }
 
@@ -140,35 +207,44 @@ fn timed_out() -> Error {
     Error::unavailable("store.transaction_timeout", "this took too long and was undone; try again").retry_after(1)
 }
 
-async fn end(
-    slot: Arc<Mutex<Option<Open>>>,
-    label: Label,
-    began: Instant,
-    counted: Option<Arc<Statistics>>,
-    keep: bool,
-) -> Result<()> {
-    let Some(open) = slot.lock().await.take() else { return Err(timed_out()) };
-    let ended = open.finish(keep).await;
-    if let Some(statistics) = counted {
-        statistics.count_end(keep && ended.is_ok());
+/// PostgreSQL answers COMMIT after a failed statement with a silent rollback, and SQLite would keep
+/// the half that was done; so neither is asked.
+fn spoiled() -> Error {
+    Error::internal("a transaction was used on after one of its steps had failed or was abandoned: it is undone")
+}
+
+impl Held {
+    async fn end(&self, open: Open, keep: bool) -> Result<()> {
+        let ended = open.finish(keep).await;
+        if let Some(statistics) = &self.counted {
+            statistics.count_end(keep && ended.is_ok());
+        }
+        let (label, duration_ms) = (&self.label, self.began.elapsed().as_millis() as u64);
+        match &ended {
+            Ok(()) if keep => tracing::debug!(
+                transaction.id = label.number,
+                transaction.kind = label.kind,
+                tenant.id = label.tenant,
+                request.id = label.request,
+                duration_ms,
+                "transaction.commit"
+            ),
+            Ok(()) => tracing::debug!(
+                transaction.id = label.number,
+                transaction.kind = label.kind,
+                tenant.id = label.tenant,
+                request.id = label.request,
+                duration_ms,
+                "transaction.abort"
+            ),
+            Err(error) => tracing::warn!(
+                transaction.id = label.number, transaction.kind = label.kind,
+                tenant.id = label.tenant, request.id = label.request, duration_ms, error = %error,
+                "transaction.abort: the database refused"
+            ),
+        }
+        ended.map_err(|error| failure::from_database(DbErr::clone(&error)))
     }
-    let duration_ms = began.elapsed().as_millis() as u64;
-    match &ended {
-        Ok(()) if keep => tracing::debug!(
-            transaction.id = label.number, transaction.kind = label.kind,
-            tenant.id = label.tenant, request.id = label.request, duration_ms, "transaction.commit"
-        ),
-        Ok(()) => tracing::debug!(
-            transaction.id = label.number, transaction.kind = label.kind,
-            tenant.id = label.tenant, request.id = label.request, duration_ms, "transaction.abort"
-        ),
-        Err(error) => tracing::warn!(
-            transaction.id = label.number, transaction.kind = label.kind,
-            tenant.id = label.tenant, request.id = label.request, duration_ms, error = %error,
-            "transaction.abort: the database refused"
-        ),
-    }
-    ended.map_err(|error| failure::from_database(DbErr::clone(&error)))
 }
 
 impl Drop for Session {
@@ -177,11 +253,14 @@ impl Drop for Session {
             return;
         }
         self.watchdog.abort();
-        let (slot, label, began, counted) = (self.slot.clone(), self.label.clone(), self.began, self.counted.clone());
+        let held = self.held.clone();
         // Without a runtime the process is ending, and the engine rolls back by itself.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                let _ = end(slot, label, began, counted, false).await;
+                let open = held.slot.lock().await.take();
+                if let Some(open) = open {
+                    let _ = held.end(open, false).await;
+                }
             });
         }
     }

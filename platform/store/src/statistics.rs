@@ -1,6 +1,8 @@
-//! What the store has counted since it was opened, for the metrics page and for tests. Plain
-//! counters: nothing here decides anything, except that the lane asks how many wait for it.
+//! What the store has counted since it was opened, for the metrics page and for tests. Not for
+//! decisions, with two exceptions: the lane asks how many wait for it, and a failure to get a
+//! connection whether all are lent out.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// The counters of one open store. They only grow, unless a line says otherwise.
@@ -10,6 +12,7 @@ pub struct Statistics {
     aborted: AtomicU64,
     batches: AtomicU64,
     waiting: AtomicUsize,
+    in_use: AtomicUsize,
 }
 
 impl Statistics {
@@ -34,6 +37,11 @@ impl Statistics {
         self.waiting.load(Ordering::SeqCst)
     }
 
+    /// Returns how many pooled connections are held by a transaction now; goes up and down.
+    pub fn connections_in_use(&self) -> usize {
+        self.in_use.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn count_end(&self, kept: bool) {
         let counter = if kept { &self.committed } else { &self.aborted };
         counter.fetch_add(1, Ordering::Relaxed);
@@ -49,5 +57,21 @@ impl Statistics {
 
     pub(crate) fn leave_queue(&self) {
         self.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// A pooled connection that a transaction holds, as long as this lives.
+pub(crate) struct InUse(Arc<Statistics>);
+
+impl InUse {
+    pub(crate) fn count(statistics: &Arc<Statistics>) -> Self {
+        statistics.in_use.fetch_add(1, Ordering::SeqCst);
+        Self(statistics.clone())
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        self.0.in_use.fetch_sub(1, Ordering::SeqCst);
     }
 }

@@ -4,9 +4,7 @@
 //! reason adds it here, where review sees it.
 
 use kernel::{Ctx, CtxParts, Error, Id, PermissionSet, RequestId, Result, TenantId, Timestamp};
-use sea_orm::{
-    ActiveModelTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryResult, Select, StatementBuilder,
-};
+use sea_orm::{ActiveModelTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryResult, Select, StatementBuilder};
 
 use crate::event::{Event, Stamp};
 use crate::session::Session;
@@ -86,14 +84,14 @@ impl System {
     }
 
     /// Runs a statement and gives the number of rows it touched.
-    pub async fn execute(&self, statement: &(impl StatementBuilder + Sync)) -> Result<u64> {
+    pub async fn execute(&self, statement: &impl StatementBuilder) -> Result<u64> {
         let lent = self.session.lend().await?;
         let result = lent.execute(statement).await;
         lent.check(result).map(|done| done.rows_affected())
     }
 
     /// Runs a query that is no entity's and gives all rows.
-    pub async fn rows(&self, statement: &(impl StatementBuilder + Sync)) -> Result<Vec<QueryResult>> {
+    pub async fn rows(&self, statement: &impl StatementBuilder) -> Result<Vec<QueryResult>> {
         let lent = self.session.lend().await?;
         let result = lent.query_all(statement).await;
         lent.check(result)
@@ -152,12 +150,8 @@ pub struct TenantRecord {
 impl System {
     /// Creates a tenant.
     pub async fn create_tenant(&self, slug: &str, name: &str) -> Result<TenantRecord> {
-        let tenant = TenantRecord {
-            id: Id::new(),
-            slug: slug.to_owned(),
-            name: name.to_owned(),
-            state: "active".to_owned(),
-        };
+        let tenant =
+            TenantRecord { id: Id::new(), slug: slug.to_owned(), name: name.to_owned(), state: "active".to_owned() };
         let row = crate::tenant::ActiveModel {
             id: sea_orm::Set(tenant.id),
             slug: sea_orm::Set(tenant.slug.clone()),
@@ -179,6 +173,8 @@ impl System {
     /// Finds a tenant by its id.
     pub async fn tenant(&self, id: TenantId) -> Result<TenantRecord> {
         let found = self.one(crate::tenant::Entity::find_by_id(id)).await?;
-        found.map(crate::tenant::Model::into).ok_or_else(|| Error::not_found("tenants.not_found", "there is no such tenant"))
+        found
+            .map(crate::tenant::Model::into)
+            .ok_or_else(|| Error::not_found("tenants.not_found", "there is no such tenant"))
     }
 }

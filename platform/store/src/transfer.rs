@@ -85,20 +85,9 @@ impl TransferReport {
 impl fmt::Display for TransferReport {
     /// Writes a table for people.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = self
-            .tables
-            .iter()
-            .map(|table| table.table.len())
-            .max()
-            .unwrap_or(0)
-            .max(5);
+        let width = self.tables.iter().map(|table| table.table.len()).max().unwrap_or(0).max(5);
         writeln!(f, "{:width$}  {:>12}  {:12}", "table", "rows", "checksum")?;
-        for TableReport {
-            table,
-            rows,
-            checksum,
-        } in &self.tables
-        {
+        for TableReport { table, rows, checksum } in &self.tables {
             writeln!(f, "{table:width$}  {rows:>12}  {}", checksum.short())?;
         }
         write!(f, "{:width$}  {:>12}", "total", self.rows())
@@ -197,11 +186,7 @@ async fn refuse_filled_before_migrating(to: &Config) -> Result<()> {
         }
         let foreign = target.rows(queries::columns(target.engine())).await?;
         let names: BTreeSet<&str> = foreign.iter().map(|row| row[0].text()).collect();
-        if names.is_empty() {
-            Ok(())
-        } else {
-            Err(not_empty(names))
-        }
+        if names.is_empty() { Ok(()) } else { Err(not_empty(names)) }
     };
     let checked = checked.await;
     target.close().await;
@@ -217,11 +202,7 @@ async fn refuse_filled(target: &mut Side) -> Result<()> {
             filled.push(table);
         }
     }
-    if filled.is_empty() {
-        Ok(())
-    } else {
-        Err(not_empty(filled))
-    }
+    if filled.is_empty() { Ok(()) } else { Err(not_empty(filled)) }
 }
 
 fn not_empty<'a>(tables: impl IntoIterator<Item = &'a str>) -> Error {
@@ -252,21 +233,14 @@ async fn fill(
     refuse_filled(target).await?;
     let plan = plan::plan(source, target).await?;
     if !plan.deferred.is_empty() {
-        target
-            .run(&queries::defer(target.engine(), &plan.deferred))
-            .await?;
+        target.run(&queries::defer(target.engine(), &plan.deferred)).await?;
     }
-    let mut last = source
-        .value(queries::last_position(source.engine()))
-        .await?
-        .integer();
+    let mut last = source.value(queries::last_position(source.engine())).await?.integer();
     let mut tables = Vec::with_capacity(plan.tables.len());
     for table in &plan.tables {
         tables.push(copy::copy_table(source, target, table, &mut last, progress).await?);
     }
-    target
-        .run(&queries::continue_after(target.engine(), last))
-        .await?;
+    target.run(&queries::continue_after(target.engine(), last)).await?;
     for (table, read) in plan.tables.iter().zip(&tables) {
         let written = copy::check_table(target, &table.name, &table.columns, progress).await?;
         if written != *read {
@@ -285,10 +259,5 @@ async fn fill(
         }
     }
     tables.sort_by(|left, right| left.table.cmp(&right.table));
-    Ok(TransferReport {
-        from: source.engine(),
-        to: target.engine(),
-        tables,
-        last_position: last,
-    })
+    Ok(TransferReport { from: source.engine(), to: target.engine(), tables, last_position: last })
 }

@@ -16,7 +16,7 @@ use sea_orm::{
 use crate::event::{self, Event, Stamp};
 use crate::idempotency::{self, Claim};
 use crate::scope::{Scoped, TenantEntity, TenantRow};
-use crate::session::Session;
+use crate::session::{self, Session};
 
 /// Changes the rows of one tenant. Nothing is kept unless it commits.
 pub struct Writer<'c> {
@@ -79,9 +79,11 @@ impl Writer<'_> {
         row.set(E::UPDATED_AT, self.stamp.now.into());
         row.set(E::UPDATED_BY, self.stamp.actor.clone().into());
         row.set(E::DELETED_AT, Value::BigInt(None));
+        let step = self.session.begin_step();
         let model = self.append_row::<E>(row).await?;
         let event = change_event::<E>("created", &model, None);
         record(&self.session, &self.stamp, &event).await?;
+        step.end();
         Ok(model)
     }
 
@@ -96,7 +98,7 @@ impl Writer<'_> {
         self.append_row::<E>(row.into_active_model()).await
     }
 
-    async fn append_row<E>(&mut self, mut row: E::ActiveModel) -> Result<E::Model>
+    async fn append_row<E>(&self, mut row: E::ActiveModel) -> Result<E::Model>
     where
         E: TenantRow,
         E::Model: IntoActiveModel<E::ActiveModel>,
@@ -137,7 +139,16 @@ impl Writer<'_> {
     /// Starts a change of one live row: set columns, guard it, name its event.
     pub fn change<E: TenantEntity>(&mut self, id: Id<E::Kind>) -> Change<'_, E> {
         let update = E::update_many();
-        Change { session: &self.session, stamp: &self.stamp, filtered: self.filtered, id, update, expected: None, deleted: false, data: None }
+        Change {
+            session: &self.session,
+            stamp: &self.stamp,
+            filtered: self.filtered,
+            id,
+            update,
+            expected: None,
+            deleted: false,
+            data: None,
+        }
     }
 
     /// Appends an event that changes no row, such as an export.
@@ -148,11 +159,15 @@ impl Writer<'_> {
     /// Commits, and gives the answer back once it is on disk. The answer is stored with the
     /// request's idempotency key in the same transaction.
     pub async fn commit(self, answer: Answer) -> Result<Answer> {
-        if let Some(key) = &self.idempotency {
-            idempotency::remember(&self.session, &self.stamp, key, &answer).await?;
-        }
-        self.session.finish(true).await?;
-        Ok(answer)
+        let Self { session, stamp, idempotency, .. } = self;
+        let end = async move {
+            if let Some(key) = &idempotency {
+                idempotency::remember(&session, &stamp, key, &answer).await?;
+            }
+            session.settle(true).await?;
+            Ok(answer)
+        };
+        session::to_the_end(end).await
     }
 
     /// Undoes everything.
@@ -224,9 +239,8 @@ impl<E: TenantEntity> Change<'_, E> {
     /// Sets a column to an expression over the row as it is, such as `quantity + 5`. The columns
     /// that the Writer owns (tenant, id, audit, version, deletion) stay what it makes them.
     pub fn set_expr(self, column: E::Column, value: SimpleExpr) -> Self {
-        let owned = [
-            E::ID, E::TENANT, E::CREATED_AT, E::CREATED_BY, E::VERSION, E::UPDATED_AT, E::UPDATED_BY, E::DELETED_AT,
-        ];
+        let owned =
+            [E::ID, E::TENANT, E::CREATED_AT, E::CREATED_BY, E::VERSION, E::UPDATED_AT, E::UPDATED_BY, E::DELETED_AT];
         if owned.iter().any(|own| own.as_str() == column.as_str()) { self } else { self.assign(column, value) }
     }
 
@@ -276,12 +290,17 @@ impl<E: TenantEntity> Change<'_, E> {
         if let Some(expected) = self.expected {
             update = QueryFilter::filter(update, E::VERSION.eq(expected));
         }
+        let step = session.begin_step();
         let lent = session.lend().await?;
         let changed = update.exec_with_returning(&*lent).await;
-        let Some(row) = lent.check(changed)?.into_iter().next() else { return Ok(None) };
+        let Some(row) = lent.check(changed)?.into_iter().next() else {
+            step.end();
+            return Ok(None);
+        };
         let data = data.map(|data| data(&row));
         let event = change_event::<E>(verb, &row, data);
         record(session, stamp, &event).await?;
+        step.end();
         Ok(Some(row))
     }
 
@@ -296,7 +315,9 @@ impl<E: TenantEntity> Change<'_, E> {
         let state = if deleted { E::DELETED_AT.is_not_null() } else { E::DELETED_AT.is_null() };
         match query.filter(state).one().await? {
             None => Err(not_found()),
-            Some(_) if expected.is_some() => Err(version_mismatch()),
+            Some(row) if expected.is_some_and(|expected| row.get(E::VERSION) != expected.into()) => {
+                Err(version_mismatch())
+            }
             Some(_) => Err(Error::conflict("request.refused_by_state", "the present state does not allow this")),
         }
     }

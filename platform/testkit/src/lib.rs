@@ -1,1 +1,14 @@
-//! Placeholder.
+//! What tests stand on: a fresh database of either engine, the real door over real services in
+//! memory, tenants with people and tokens, and the sweep that tries every operation as everybody.
+//! Not for mocks: only the socket is left out.
+
+mod app;
+mod database;
+mod digest;
+mod request;
+mod sweep;
+
+pub use app::{TestApp, TestTenant};
+pub use database::{Database, engines, postgres_url};
+pub use request::{TestRequest, TestResponse};
+pub use sweep::{Attempt, Expect, Sweep};

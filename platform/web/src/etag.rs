@@ -48,9 +48,15 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
             Some("*") => Ok(Self(None)),
             Some(tag) => version(tag).map(|version| Self(Some(version))).ok_or_else(|| {
                 // A tag that we never gave, or a weak one, cannot match a strong comparison.
-                Error::precondition("request.version_mismatch", "If-Match does not name a current version, such as \"v3\"").into()
+                Error::precondition(
+                    "request.version_mismatch",
+                    "If-Match does not name a current version, such as \"v3\"",
+                )
+                .into()
             }),
-            None => Err(Error::invalid("request.invalid_header", "If-Match must be an entity tag such as \"v3\"").into()),
+            None => {
+                Err(Error::invalid("request.invalid_header", "If-Match must be an entity tag such as \"v3\"").into())
+            }
         }
     }
 }

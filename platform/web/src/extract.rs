@@ -94,9 +94,11 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         match axum::extract::Path::<T>::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(value)) => Ok(Self(value)),
-            Err(error) => {
-                Err(Error::invalid("request.invalid_path", format!("the path is not valid: {}", plain(&error.body_text()))).into())
-            }
+            Err(error) => Err(Error::invalid(
+                "request.invalid_path",
+                format!("the path is not valid: {}", plain(&error.body_text())),
+            )
+            .into()),
         }
     }
 }
@@ -111,9 +113,11 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
         let query = parts.uri.query().unwrap_or_default();
         match serde_urlencoded::from_str(query) {
             Ok(value) => Ok(Self(value)),
-            Err(error) => {
-                Err(Error::invalid("request.invalid_query", format!("the query is not valid: {}", plain(&error.to_string()))).into())
-            }
+            Err(error) => Err(Error::invalid(
+                "request.invalid_query",
+                format!("the query is not valid: {}", plain(&error.to_string())),
+            )
+            .into()),
         }
     }
 }

@@ -101,7 +101,8 @@ impl ContextKey {
         header: &HeaderValue,
         now: Timestamp,
     ) -> Result<(RequestIds, Option<Principal>)> {
-        let refused = || Error::unauthenticated("request.invalid_context", "this port only takes requests from the gateway");
+        let refused =
+            || Error::unauthenticated("request.invalid_context", "this port only takes requests from the gateway");
         let (payload, tag) = header.to_str().ok().and_then(|text| text.split_once('.')).ok_or_else(refused)?;
         let tag = URL_SAFE_NO_PAD.decode(tag).map_err(|_| refused())?;
         self.mac(method, path, payload).verify_slice(&tag).map_err(|_| refused())?;

@@ -84,8 +84,12 @@ pub fn render(response: Response, ids: &RequestIds) -> Response {
 fn log(error: &Error, ids: &RequestIds) {
     let (request, code, status) = (ids.request.as_str(), error.code(), error.status());
     match error.kind() {
-        Kind::Internal => tracing::error!(request.id = request, error.code = code, status, error = %error, "request failed"),
-        Kind::Unavailable => tracing::warn!(request.id = request, error.code = code, status, error = %error, "request not served now"),
+        Kind::Internal => {
+            tracing::error!(request.id = request, error.code = code, status, error = %error, "request failed")
+        }
+        Kind::Unavailable => {
+            tracing::warn!(request.id = request, error.code = code, status, error = %error, "request not served now")
+        }
         _ => tracing::debug!(request.id = request, error.code = code, status, error = %error, "request refused"),
     }
 }

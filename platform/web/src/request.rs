@@ -72,11 +72,10 @@ pub struct Limits {
 pub async fn bytes_within(body: Body, limit: usize) -> Result<Bytes> {
     match Limited::new(body, limit).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Error::invalid(
-            "request.too_large",
-            format!("the body must have at most {limit} bytes"),
-        )
-        .status_code(413)),
+        Err(error) if error.is::<LengthLimitError>() => {
+            Err(Error::invalid("request.too_large", format!("the body must have at most {limit} bytes"))
+                .status_code(413))
+        }
         Err(error) => Err(Error::invalid("request.cut_off", "the body ended before its end").source_error(error)),
     }
 }

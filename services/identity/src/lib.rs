@@ -11,25 +11,19 @@ mod session;
 mod token;
 mod user;
 
-use service::{Audience, EventType, PermissionType, Role, Service};
+use service::{Audience, EventType, Service};
 
 pub use authenticate::{Authenticator, RolePermissions};
 pub use bootstrap::{FirstStart, Member, SignInCode, add_member, create_sign_in_code, first_start, issue_token};
+pub use token::Token as TokenKind;
 
 /// Returns the service.
 pub fn service() -> Service {
     Service::new("identity", "People, memberships and sign-in")
         .routes(session::operations())
         .migrations(migrations::STEPS)
-        .permissions(PERMISSIONS)
         .events(EVENTS)
 }
-
-const PERMISSIONS: [PermissionType; 1] = [PermissionType {
-    name: "identity.self.read",
-    role: Role::Viewer,
-    summary: "See one's own profile",
-}];
 
 const EVENTS: [EventType; 2] = [
     EventType {

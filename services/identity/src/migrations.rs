@@ -35,7 +35,7 @@ fn people(schema: &mut Schema) {
     // A token is looked up before its tenant is known, so its id alone must find it.
     schema.both("CREATE UNIQUE INDEX identity_token_id ON identity_token (id)");
     schema.open_to("identity_token", Purpose::SignIn, "SELECT, INSERT");
-    let codes = [(Purpose::SignIn, "SELECT, UPDATE"), (Purpose::Bootstrap, "INSERT")];
+    let codes = [(Purpose::SignIn, "SELECT, UPDATE"), (Purpose::Bootstrap, "SELECT, INSERT")];
     schema.system_table("identity_sign_in_code", &codes, |table| {
         table.column("code_hash", Type::Bytes);
         table.column("tenant_id", Type::Uuid);

@@ -1,10 +1,10 @@
 //! Signing in with a one-use code, out again, and asking who one is. Not for passwords.
 
-use axum::extract::State;
 use axum::Extension;
-use kernel::{Actor, Answer, Error, Id, Text, TenantId, Timestamp, UserId};
+use axum::extract::State;
+use kernel::{Actor, Answer, Error, Id, TenantId, Text, Timestamp, UserId};
 use sea_orm::sea_query::{Expr, ExprTrait as _};
-use sea_orm::{EntityTrait as _, QueryFilter as _, QueryTrait as _, ColumnTrait as _};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryTrait as _};
 use serde::{Deserialize, Serialize};
 use service::{Access, App, Operation};
 use store::{Purpose, TenantRecord};
@@ -149,11 +149,7 @@ async fn sign_out(
     Ok(writer.commit(Answer::no_content()).await?.into())
 }
 
-async fn me(
-    State(app): State<App>,
-    Extension(principal): Extension<Principal>,
-    Caller(ctx): Caller,
-) -> web::Result {
+async fn me(State(app): State<App>, Extension(principal): Extension<Principal>, Caller(ctx): Caller) -> web::Result {
     let Actor::User(id) = principal.actor else {
         return Err(Error::not_found("identity.no_person", "this token is not a person's").into());
     };

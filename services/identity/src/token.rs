@@ -39,7 +39,12 @@ pub enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
 // A deleted token is a revoked one; what its events tell never holds the secret's hash.
-store::tenant_entity!(Entity, Token, "identity.session", |row: &Model| json!({ "name": row.name, "user": row.user_id }));
+store::tenant_entity!(
+    Entity,
+    Token,
+    "identity.session",
+    |row: &Model| json!({ "name": row.name, "user": row.user_id })
+);
 
 const PREFIX: &str = "ptc_";
 const SECRET_BYTES: usize = 32;

@@ -129,7 +129,18 @@ impl Resource for Item {
             export: "inventory.items.export",
         },
         shape: Shape::Success,
-        export: &["id", "sku", "name", "description", "unit", "quantity", "lowStockLevel", "version", "createdAt", "updatedAt"],
+        export: &[
+            "id",
+            "sku",
+            "name",
+            "description",
+            "unit",
+            "quantity",
+            "lowStockLevel",
+            "version",
+            "createdAt",
+            "updatedAt",
+        ],
     };
 
     fn fields() -> Vec<Field<Column>> {

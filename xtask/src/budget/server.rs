@@ -34,9 +34,7 @@ impl Server {
         command.args(["--listen", &address.to_string()]);
         command.stdin(Stdio::null()).stdout(file).stderr(errors);
         let start = Instant::now();
-        let child = command
-            .spawn()
-            .map_err(|error| workspace::not_started(&command, &error))?;
+        let child = command.spawn().map_err(|error| workspace::not_started(&command, &error))?;
         let mut server = Self { child, address };
         while start.elapsed() < PATIENCE {
             if server.ask("/health/live").is_ok() {
@@ -47,17 +45,12 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        Err(format!(
-            "portico gives no answer; {} tells why",
-            workspace::short(&log)
-        ))
+        Err(format!("portico gives no answer; {} tells why", workspace::short(&log)))
     }
 
     /// Asks for a path and insists on 200.
     pub fn ask(&self, path: &str) -> Outcome {
-        let answer = self
-            .exchange(path)
-            .map_err(|error| format!("GET {path}: {error}"))?;
+        let answer = self.exchange(path).map_err(|error| format!("GET {path}: {error}"))?;
         let line = answer.lines().next().unwrap_or_default();
         match line.split(' ').nth(1) {
             Some("200") => Ok(()),
@@ -99,10 +92,7 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        Err(format!(
-            "portico did not end within {} s of SIGTERM",
-            PATIENCE.as_secs()
-        ))
+        Err(format!("portico did not end within {} s of SIGTERM", PATIENCE.as_secs()))
     }
 }
 

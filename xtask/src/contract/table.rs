@@ -46,11 +46,7 @@ impl Route {
 pub fn shape(path: &str) -> String {
     let segment = |segment: &str| {
         let name = segment.starts_with('{') && segment.ends_with('}');
-        if name {
-            "{}".to_owned()
-        } else {
-            segment.to_owned()
-        }
+        if name { "{}".to_owned() } else { segment.to_owned() }
     };
     path.split('/').map(segment).collect::<Vec<_>>().join("/")
 }
@@ -63,16 +59,11 @@ pub fn routes(text: &str) -> Outcome<Vec<Route>> {
     for (number, cells) in rows(text, ROUTES_HEADER, ROUTES)? {
         let mut wrong = |what: String| problems.push(format!("  {ROUTES}:{number}: {what}"));
         let [service, method, path, caller, upstream, _note] = cells.as_slice() else {
-            wrong(format!(
-                "{} columns where 6 are needed (tabs between them)",
-                cells.len()
-            ));
+            wrong(format!("{} columns where 6 are needed (tabs between them)", cells.len()));
             continue;
         };
         if !is_word(service) {
-            wrong(format!(
-                "`{service}` is not a service's name (small letters and _)"
-            ));
+            wrong(format!("`{service}` is not a service's name (small letters and _)"));
         }
         if !METHODS.contains(method) {
             wrong(format!("`{method}` is none of {}", METHODS.join(", ")));
@@ -86,15 +77,9 @@ pub fn routes(text: &str) -> Outcome<Vec<Route>> {
             wrong("the path is empty".into());
         }
         if !CALLERS.contains(caller) {
-            wrong(format!(
-                "`{caller}` is none of the callers in contract/README.md"
-            ));
+            wrong(format!("`{caller}` is none of the callers in contract/README.md"));
         }
-        let route = Route {
-            service: (*service).into(),
-            method: (*method).into(),
-            path: (*path).into(),
-        };
+        let route = Route { service: (*service).into(), method: (*method).into(), path: (*path).into() };
         if !seen.insert(route.key()) {
             wrong(format!("{method} {path} is there twice"));
         }
@@ -114,9 +99,7 @@ pub fn events(text: &str) -> Outcome<Vec<String>> {
             continue;
         };
         if !name.contains('.') || !name.split('.').all(is_word) {
-            wrong(format!(
-                "`{name}` is not an event's name (words with dots between them)"
-            ));
+            wrong(format!("`{name}` is not an event's name (words with dots between them)"));
         }
         if cells[1].is_empty() {
             wrong(format!("nobody publishes `{name}`"));
@@ -132,20 +115,12 @@ pub fn events(text: &str) -> Outcome<Vec<String>> {
 fn rows<'a>(text: &'a str, header: &str, file: &str) -> Outcome<Vec<(usize, Vec<&'a str>)>> {
     let mut lines = text.lines();
     if lines.next() != Some(header) {
-        return Err(format!(
-            "{file}:1: the first line must be `{}`",
-            header.replace('\t', " <tab> ")
-        ));
+        return Err(format!("{file}:1: the first line must be `{}`", header.replace('\t', " <tab> ")));
     }
     if text.contains('\r') || !text.ends_with('\n') {
-        return Err(format!(
-            "{file}: every line must end with a plain line feed"
-        ));
+        return Err(format!("{file}: every line must end with a plain line feed"));
     }
-    Ok(lines
-        .enumerate()
-        .map(|(index, line)| (index + 2, line.split('\t').collect()))
-        .collect())
+    Ok(lines.enumerate().map(|(index, line)| (index + 2, line.split('\t').collect())).collect())
 }
 
 fn finish<T>(rows: Vec<T>, problems: Vec<String>) -> Outcome<Vec<T>> {
@@ -157,18 +132,13 @@ fn finish<T>(rows: Vec<T>, problems: Vec<String>) -> Outcome<Vec<T>> {
 }
 
 fn is_word(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .chars()
-            .all(|letter| matches!(letter, 'a'..='z' | '0'..='9' | '_'))
+    !text.is_empty() && text.chars().all(|letter| matches!(letter, 'a'..='z' | '0'..='9' | '_'))
 }
 
 /// Whether braces only ever enclose a whole segment.
 fn braces_match(path: &str) -> bool {
     path.split('/').all(|segment| {
-        let inner = segment
-            .strip_prefix('{')
-            .and_then(|rest| rest.strip_suffix('}'));
+        let inner = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
         !inner.unwrap_or(segment).contains(['{', '}']) && inner != Some("")
     })
 }
@@ -183,10 +153,7 @@ mod tests {
 
     #[test]
     fn names_of_parameters_are_free() {
-        assert_eq!(
-            shape("/api/items/{itemId}/tags"),
-            shape("/api/items/{id}/tags")
-        );
+        assert_eq!(shape("/api/items/{itemId}/tags"), shape("/api/items/{id}/tags"));
         assert_ne!(shape("/api/items/{id}"), shape("/api/items/new"));
     }
 
@@ -194,10 +161,7 @@ mod tests {
     fn a_well_formed_table_is_read() {
         let text = table("inventory\tGET\t/api/items/{id}\tuser\t/items/{id}\t\n");
         assert_eq!(routes(&text).unwrap().len(), 1);
-        assert_eq!(
-            events(&format!("{EVENTS_HEADER}\na.b\ta\n")).unwrap(),
-            ["a.b"]
-        );
+        assert_eq!(events(&format!("{EVENTS_HEADER}\na.b\ta\n")).unwrap(), ["a.b"]);
     }
 
     #[test]
@@ -209,14 +173,7 @@ mod tests {
              x\tGET\t/a/{name}\tuser\t\t\n",
         );
         let message = routes(&text).unwrap_err();
-        for part in [
-            ":2: 5 columns",
-            "`Inventory`",
-            "`FETCH`",
-            "`a/{id`",
-            "`stranger`",
-            ":5: GET",
-        ] {
+        for part in [":2: 5 columns", "`Inventory`", "`FETCH`", "`a/{id`", "`stranger`", ":5: GET"] {
             assert!(message.contains(part), "{part} is not in {message}");
         }
         assert!(events(&format!("{EVENTS_HEADER}\nplain\ta\n")).is_err());

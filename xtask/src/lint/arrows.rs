@@ -33,11 +33,7 @@ enum Place {
 
 impl Place {
     fn of(name: &str, folder: &Path) -> Option<Self> {
-        if folder
-            .parent()
-            .and_then(Path::file_name)
-            .is_some_and(|parent| parent == "services")
-        {
+        if folder.parent().and_then(Path::file_name).is_some_and(|parent| parent == "services") {
             return Some(Self::AService);
         }
         Some(match name {
@@ -69,12 +65,8 @@ impl Place {
             Self::AService | Self::Gateway => &[Kernel, Store, Web, Flow, Service, Contracts],
             // Builds the whole house for a test, and is handed the services by it.
             Self::Testkit => &[Kernel, Store, Web, Flow, Service, Contracts, Gateway],
-            Self::Portico => &[
-                Kernel, Store, Web, Flow, Service, Contracts, AService, Gateway,
-            ],
-            Self::Bench => &[
-                Kernel, Store, Web, Flow, Service, Contracts, AService, Gateway, Portico,
-            ],
+            Self::Portico => &[Kernel, Store, Web, Flow, Service, Contracts, AService, Gateway],
+            Self::Bench => &[Kernel, Store, Web, Flow, Service, Contracts, AService, Gateway, Portico],
         }
     }
 }
@@ -96,9 +88,9 @@ fn judge(metadata: &Value) -> Outcome<String> {
             Some(place) => {
                 places.insert(name, place);
             }
-            None => problems.push(format!(
-                "  {name} has no place in the house; give it one in xtask/src/lint/arrows.rs"
-            )),
+            None => {
+                problems.push(format!("  {name} has no place in the house; give it one in xtask/src/lint/arrows.rs"))
+            }
         }
     }
     let mut arrows = 0;
@@ -115,26 +107,16 @@ fn judge(metadata: &Value) -> Outcome<String> {
             arrows += 1;
             let for_tests = dependency["kind"] == "dev";
             if let Some(reason) = wrong(*place, *target, for_tests) {
-                let section = if for_tests {
-                    "dev-dependencies"
-                } else {
-                    "dependencies"
-                };
+                let section = if for_tests { "dev-dependencies" } else { "dependencies" };
                 problems.push(format!("  {name} -> {on} ({section}): {reason}"));
             }
         }
     }
     if problems.is_empty() {
-        return Ok(format!(
-            "{} crates, {arrows} arrows between them",
-            places.len()
-        ));
+        return Ok(format!("{} crates, {arrows} arrows between them", places.len()));
     }
     problems.sort();
-    Err(format!(
-        "arrows that the house does not have:\n{}",
-        problems.join("\n")
-    ))
+    Err(format!("arrows that the house does not have:\n{}", problems.join("\n")))
 }
 
 /// Returns why an arrow is wrong, if it is.
@@ -158,10 +140,7 @@ fn wrong(from: Place, to: Place, for_tests: bool) -> Option<&'static str> {
 
 fn identity(package: &Value) -> (&str, &Path) {
     let manifest = Path::new(package["manifest_path"].as_str().unwrap_or_default());
-    (
-        package["name"].as_str().unwrap_or_default(),
-        manifest.parent().unwrap_or(manifest),
-    )
+    (package["name"].as_str().unwrap_or_default(), manifest.parent().unwrap_or(manifest))
 }
 
 #[cfg(test)]
@@ -244,15 +223,7 @@ mod tests {
 
     #[test]
     fn a_crate_without_a_place_and_an_empty_workspace_fail() {
-        assert!(
-            judge(&house(&["platform/helpers:"]))
-                .unwrap_err()
-                .contains("helpers has no place")
-        );
-        assert!(
-            judge(&house(&[]))
-                .unwrap_err()
-                .contains("nothing was checked")
-        );
+        assert!(judge(&house(&["platform/helpers:"])).unwrap_err().contains("helpers has no place"));
+        assert!(judge(&house(&[])).unwrap_err().contains("nothing was checked"));
     }
 }

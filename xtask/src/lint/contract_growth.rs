@@ -35,11 +35,7 @@ pub fn check() -> Outcome<String> {
         0 => "NOT compared, since git shows no committed version".to_owned(),
         _ => format!("nothing lost in {compared} committed versions"),
     };
-    Ok(format!(
-        "{} routes, {} events; {history}",
-        routes.len(),
-        events.len()
-    ))
+    Ok(format!("{} routes, {} events; {history}", routes.len(), events.len()))
 }
 
 /// What identifies each line, as a person would write it: `GET /api/items/{}` or an event's name.
@@ -47,14 +43,7 @@ fn names(file: &str, text: &str) -> Outcome<BTreeSet<String>> {
     if file == EVENTS {
         return Ok(table::events(text)?.into_iter().collect());
     }
-    let name = |route: table::Route| {
-        format!(
-            "{} {} {}",
-            route.service,
-            route.method,
-            table::shape(&route.path)
-        )
-    };
+    let name = |route: table::Route| format!("{} {} {}", route.service, route.method, table::shape(&route.path));
     Ok(table::routes(text)?.into_iter().map(name).collect())
 }
 
@@ -64,10 +53,7 @@ fn committed(file: &str) -> Outcome<BTreeMap<String, String>> {
     let mut log = program("git");
     log.args(["log", "--format=%h", "--", file]);
     // Without a repository or a first commit there is nothing to compare with.
-    for commit in workspace::quiet_output(&mut log)
-        .unwrap_or_default()
-        .lines()
-    {
+    for commit in workspace::quiet_output(&mut log).unwrap_or_default().lines() {
         let version = format!("{commit}:{file}");
         // A commit that deletes the file has no version of it.
         if let Some(text) = workspace::quiet_output(program("git").args(["show", &version])) {
@@ -92,9 +78,7 @@ fn missing(
             }
         }
     }
-    lost.into_iter()
-        .map(|(name, commit)| format!("  {name} (still there in {commit})"))
-        .collect()
+    lost.into_iter().map(|(name, commit)| format!("  {name} (still there in {commit})")).collect()
 }
 
 /// The lines that went on purpose.
@@ -108,9 +92,7 @@ fn removed() -> Outcome<BTreeSet<String>> {
 fn read_removed(text: &str) -> Outcome<BTreeSet<String>> {
     let mut lines = text.lines();
     if lines.next() != Some(REMOVED_HEADER) {
-        return Err(format!(
-            "{REMOVED}:1: the first line must be `what <tab> reason`"
-        ));
+        return Err(format!("{REMOVED}:1: the first line must be `what <tab> reason`"));
     }
     lines
         .map(|line| match line.split_once('\t') {
@@ -130,10 +112,7 @@ mod tests {
     const HEADER: &str = "service\tmethod\tpath\tcaller\tupstream_path\tnote\n";
 
     fn routes(lines: &[&str]) -> String {
-        let rows: String = lines
-            .iter()
-            .map(|line| format!("a\t{line}\tuser\t\t\n"))
-            .collect();
+        let rows: String = lines.iter().map(|line| format!("a\t{line}\tuser\t\t\n")).collect();
         format!("{HEADER}{rows}")
     }
 
@@ -146,23 +125,12 @@ mod tests {
     #[test]
     fn a_longer_table_and_a_renamed_parameter_lose_nothing() {
         let before = ["GET\t/items/{id}"];
-        assert!(
-            lost(
-                &["POST\t/items", "GET\t/items/{itemId}"],
-                &before,
-                "what\treason"
-            )
-            .is_empty()
-        );
+        assert!(lost(&["POST\t/items", "GET\t/items/{itemId}"], &before, "what\treason").is_empty());
     }
 
     #[test]
     fn a_lost_line_is_named_with_a_commit_that_had_it() {
-        let lost = lost(
-            &["GET\t/b"],
-            &["GET\t/b", "GET\t/items/{id}"],
-            "what\treason",
-        );
+        let lost = lost(&["GET\t/b"], &["GET\t/b", "GET\t/items/{id}"], "what\treason");
         assert_eq!(lost, ["  a GET /items/{} (still there in c0ffee)"]);
     }
 
@@ -177,9 +145,6 @@ mod tests {
     fn events_are_compared_by_name() {
         let text = "event\tpublished by\twire name elsewhere\na.b\ta\n";
         let history = BTreeMap::from([("c0ffee".to_owned(), text.to_owned())]);
-        assert_eq!(
-            missing(EVENTS, &BTreeSet::new(), &history, &BTreeSet::new()).len(),
-            1
-        );
+        assert_eq!(missing(EVENTS, &BTreeSet::new(), &history, &BTreeSet::new()).len(), 1);
     }
 }

@@ -10,24 +10,14 @@ use serde_json::Value;
 use super::{duplicates, licence};
 use crate::workspace::{self, Outcome, list};
 
-const PLATFORMS: [&str; 4] = [
-    "x86_64-unknown-linux-gnu",
-    "aarch64-unknown-linux-gnu",
-    "x86_64-apple-darwin",
-    "aarch64-apple-darwin",
-];
+const PLATFORMS: [&str; 4] =
+    ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", "x86_64-apple-darwin", "aarch64-apple-darwin"];
 
 /// Crates that stay out, and why.
 const BANNED: &[(&str, &str)] = &[
     ("native-tls", "TLS is rustls: the same on every machine"),
-    (
-        "openssl-sys",
-        "it needs the machine's OpenSSL; TLS is rustls",
-    ),
-    (
-        "sqlx-macros",
-        "queries are built by the store; the macros want a database while compiling",
-    ),
+    ("openssl-sys", "it needs the machine's OpenSSL; TLS is rustls"),
+    ("sqlx-macros", "queries are built by the store; the macros want a database while compiling"),
 ];
 
 /// A crate by name and version.
@@ -36,11 +26,7 @@ type Name = (String, String);
 /// Checks every crate that is linked, or run while building or testing.
 pub fn check() -> Outcome<String> {
     let mut arguments = vec!["--locked"];
-    arguments.extend(
-        PLATFORMS
-            .iter()
-            .flat_map(|platform| ["--filter-platform", platform]),
-    );
+    arguments.extend(PLATFORMS.iter().flat_map(|platform| ["--filter-platform", platform]));
     let metadata = workspace::metadata(&arguments)
         .map_err(|error| format!("{error}\nIf Cargo.lock is out of date, run `cargo check`."))?;
     judge(&metadata, &used()?, &duplicates::reasons()?)
@@ -67,10 +53,7 @@ fn name_of(line: &str) -> Option<Name> {
 }
 
 fn judge(metadata: &Value, used: &BTreeSet<Name>, allowed_twice: &str) -> Outcome<String> {
-    let members: BTreeSet<&str> = list(&metadata["workspace_members"])
-        .iter()
-        .filter_map(Value::as_str)
-        .collect();
+    let members: BTreeSet<&str> = list(&metadata["workspace_members"]).iter().filter_map(Value::as_str).collect();
     let mut unknown = used.clone();
     let mut problems = Vec::new();
     let mut majors = duplicates::Majors::default();
@@ -88,15 +71,11 @@ fn judge(metadata: &Value, used: &BTreeSet<Name>, allowed_twice: &str) -> Outcom
         count += 1;
         majors.add(name, version);
         if let Some((_, reason)) = BANNED.iter().find(|banned| banned.0 == name) {
-            problems.push(format!(
-                "  {name} is banned: {reason} (`cargo tree -i {name}` tells who)"
-            ));
+            problems.push(format!("  {name} is banned: {reason} (`cargo tree -i {name}` tells who)"));
         }
         // No source means a path.
         if let Some(source) = text("source").filter(|source| !from_registry(source)) {
-            problems.push(format!(
-                "  {name} comes from {source}; only a registry or a path will do"
-            ));
+            problems.push(format!("  {name} comes from {source}; only a registry or a path will do"));
         }
         match text("license").map(licence::is_allowed) {
             Some(Ok(true)) => {}
@@ -112,22 +91,14 @@ fn judge(metadata: &Value, used: &BTreeSet<Name>, allowed_twice: &str) -> Outcom
         return Err("cargo metadata names no crate from outside, so nothing was checked".into());
     }
     for (name, version) in unknown {
-        problems.push(format!(
-            "  {name} {version} is built, yet cargo metadata is silent about it"
-        ));
+        problems.push(format!("  {name} {version} is built, yet cargo metadata is silent about it"));
     }
     let twice = majors.twice();
     duplicates::compare(&twice, allowed_twice, &mut problems);
     if problems.is_empty() {
-        return Ok(format!(
-            "{count} crates; licences, sources and bans hold; {} come twice for a reason",
-            twice.len()
-        ));
+        return Ok(format!("{count} crates; licences, sources and bans hold; {} come twice for a reason", twice.len()));
     }
-    Err(format!(
-        "of {count} crates from outside:\n{}",
-        problems.join("\n")
-    ))
+    Err(format!("of {count} crates from outside:\n{}", problems.join("\n")))
 }
 
 fn from_registry(source: &str) -> bool {
@@ -200,9 +171,7 @@ mod tests {
         let own = ["own", "0.1.0", "", ""];
         assert!(verdict(&[own]).unwrap_err().contains("nothing was checked"));
         let packages = json!([{ "id": "a", "name": "a", "version": "1.0.0", "license": "MIT" }]);
-        let used = ["a", "ghost"]
-            .map(|name| (name.to_owned(), "1.0.0".to_owned()))
-            .into();
+        let used = ["a", "ghost"].map(|name| (name.to_owned(), "1.0.0".to_owned())).into();
         let message = judge(&json!({ "packages": packages }), &used, "").unwrap_err();
         assert!(message.contains("ghost 1.0.0 is built"), "{message}");
     }

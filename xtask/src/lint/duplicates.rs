@@ -16,16 +16,12 @@ pub struct Majors {
 impl Majors {
     /// Notes one crate.
     pub fn add(&mut self, name: &str, version: &str) {
-        self.crates
-            .entry(name.to_owned())
-            .or_default()
-            .insert(major(version));
+        self.crates.entry(name.to_owned()).or_default().insert(major(version));
     }
 
     /// Returns the crates that come more than once, with their versions as the file has them.
     pub fn twice(&self) -> BTreeMap<String, String> {
-        let written =
-            |majors: &BTreeSet<Major>| majors.iter().map(written).collect::<Vec<_>>().join(", ");
+        let written = |majors: &BTreeSet<Major>| majors.iter().map(written).collect::<Vec<_>>().join(", ");
         self.crates
             .iter()
             .filter(|(_, majors)| majors.len() > 1)
@@ -42,18 +38,13 @@ pub fn reasons() -> crate::workspace::Outcome<String> {
 /// Every pair of majors must stand in the file with its reason, and nothing else may.
 pub fn compare(twice: &BTreeMap<String, String>, file: &str, problems: &mut Vec<String>) {
     let mut allowed = BTreeMap::new();
-    for line in file
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-    {
+    for line in file.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
         match cells.as_slice() {
             [name, versions, reason] if !reason.is_empty() => {
                 allowed.insert((*name).to_owned(), (*versions).to_owned());
             }
-            _ => problems.push(format!(
-                "  {FILE}: `{line}` is not `name | versions | reason`"
-            )),
+            _ => problems.push(format!("  {FILE}: `{line}` is not `name | versions | reason`")),
         }
     }
     for (name, versions) in twice {
@@ -65,9 +56,7 @@ pub fn compare(twice: &BTreeMap<String, String>, file: &str, problems: &mut Vec<
         }
     }
     for name in allowed.keys() {
-        problems.push(format!(
-            "  {FILE}: {name} comes only once now; delete its line"
-        ));
+        problems.push(format!("  {FILE}: {name} comes only once now; delete its line"));
     }
 }
 
@@ -99,9 +88,7 @@ mod tests {
 
     fn problems(versions: &[&str], file: &str) -> Vec<String> {
         let mut majors = Majors::default();
-        versions
-            .iter()
-            .for_each(|version| majors.add("some", version));
+        versions.iter().for_each(|version| majors.add("some", version));
         let mut problems = Vec::new();
         compare(&majors.twice(), file, &mut problems);
         problems
@@ -117,20 +104,14 @@ mod tests {
     #[test]
     fn two_majors_are_told_with_the_line_to_write() {
         let lines = problems(&["0.4.1", "0.10.0", "2.0.0-rc.1"], "");
-        assert!(
-            lines[0].contains("some | 0.4, 0.10, 2 | REASON"),
-            "{lines:?}"
-        );
+        assert!(lines[0].contains("some | 0.4, 0.10, 2 | REASON"), "{lines:?}");
         assert_eq!(problems(&["0.0.3", "0.0.4"], "").len(), 1);
     }
 
     #[test]
     fn a_reason_holds_until_the_versions_change() {
         assert!(problems(&["1.0.0", "2.0.0"], "some | 1, 2 | b wants 1\n").is_empty());
-        assert_eq!(
-            problems(&["1.0.0", "3.0.0"], "some | 1, 2 | b wants 1\n").len(),
-            1
-        );
+        assert_eq!(problems(&["1.0.0", "3.0.0"], "some | 1, 2 | b wants 1\n").len(), 1);
     }
 
     #[test]

@@ -26,14 +26,8 @@ const ALLOWED: [&str; 14] = [
 /// Returns whether an expression leaves us a choice that is allowed.
 pub fn is_allowed(expression: &str) -> Outcome<bool> {
     // Crates from before SPDX expressions wrote `MIT/Apache-2.0`.
-    let spaced = expression
-        .replace('/', " OR ")
-        .replace('(', " ( ")
-        .replace(')', " ) ");
-    let mut words = Words {
-        words: spaced.split_whitespace().collect(),
-        next: 0,
-    };
+    let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
+    let mut words = Words { words: spaced.split_whitespace().collect(), next: 0 };
     let allowed = words.either()?;
     match words.peek() {
         None => Ok(allowed),
@@ -82,11 +76,7 @@ impl<'a> Words<'a> {
     fn one(&mut self) -> Outcome<bool> {
         if self.take_if("(") {
             let allowed = self.either()?;
-            return if self.take_if(")") {
-                Ok(allowed)
-            } else {
-                Err("a `)` is missing".into())
-            };
+            return if self.take_if(")") { Ok(allowed) } else { Err("a `)` is missing".into()) };
         }
         let name = match self.take() {
             None | Some("AND" | "OR" | "WITH" | ")") => {
@@ -133,15 +123,7 @@ mod tests {
 
     #[test]
     fn a_broken_expression_is_an_error_and_never_allowed() {
-        for expression in [
-            "",
-            "MIT OR",
-            "(MIT",
-            "MIT)",
-            "AND MIT",
-            "MIT Apache-2.0",
-            "MIT WITH",
-        ] {
+        for expression in ["", "MIT OR", "(MIT", "MIT)", "AND MIT", "MIT Apache-2.0", "MIT WITH"] {
             assert!(is_allowed(expression).is_err(), "{expression}");
         }
     }

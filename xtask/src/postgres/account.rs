@@ -31,11 +31,9 @@ impl Account {
                 return Ok(Some(Self { user, group }));
             }
         }
-        Err(
-            "PostgreSQL will not run as root, and there is neither a user `postgres` nor `nobody` \
+        Err("PostgreSQL will not run as root, and there is neither a user `postgres` nor `nobody` \
              to change to; run this as an ordinary user"
-                .into(),
-        )
+            .into())
     }
 
     /// Makes a program start under this account, without any of root's groups.
@@ -51,8 +49,5 @@ impl Account {
 }
 
 fn id(arguments: &[&str]) -> Option<u32> {
-    workspace::quiet_output(Command::new("id").args(arguments))?
-        .trim()
-        .parse()
-        .ok()
+    workspace::quiet_output(Command::new("id").args(arguments))?.trim().parse().ok()
 }

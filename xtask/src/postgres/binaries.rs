@@ -45,9 +45,7 @@ pub fn find_or_fetch(account: Option<&Account>) -> Outcome<Binaries> {
 }
 
 fn first_working(folders: Vec<PathBuf>, account: Option<&Account>) -> Option<Binaries> {
-    folders
-        .into_iter()
-        .find_map(|folder| working(folder, account))
+    folders.into_iter().find_map(|folder| working(folder, account))
 }
 
 fn working(folder: PathBuf, account: Option<&Account>) -> Option<Binaries> {
@@ -75,17 +73,12 @@ pub fn major_version(folder: &Path) -> Option<u32> {
 }
 
 fn major(version: &str) -> Option<u32> {
-    version
-        .split(|letter: char| !letter.is_ascii_digit())
-        .next()?
-        .parse()
-        .ok()
+    version.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
 }
 
 fn installed() -> Vec<PathBuf> {
     let mut folders = Vec::new();
-    if let Some(postgres) = workspace::on_path("postgres").and_then(|file| file.canonicalize().ok())
-    {
+    if let Some(postgres) = workspace::on_path("postgres").and_then(|file| file.canonicalize().ok()) {
         folders.extend(postgres.parent().map(Path::to_path_buf));
     }
     let mut versions: Vec<(u32, PathBuf)> = Vec::new();
@@ -111,10 +104,7 @@ fn install_with_apt(root: bool) -> Outcome {
     }
     let apt = |arguments: &[&str]| {
         let mut command = Command::new("apt-get");
-        command
-            .args(["-q", "-y"])
-            .args(arguments)
-            .env("DEBIAN_FRONTEND", "noninteractive");
+        command.args(["-q", "-y"]).args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
         workspace::run(&mut command)
     };
     apt(&["update"])?;

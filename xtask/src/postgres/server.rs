@@ -36,40 +36,22 @@ impl Server {
     pub fn start(binaries: &Path) -> Outcome<Self> {
         let own = std::env::current_exe().map_err(|error| format!("cannot find xtask: {error}"))?;
         let mut command = workspace::program(own);
-        command
-            .arg(GUARD)
-            .arg(binaries)
-            .arg(log())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
+        command.arg(GUARD).arg(binaries).arg(log()).stdin(Stdio::piped()).stdout(Stdio::piped());
         // Out of the terminal's group: Ctrl-C ends xtask, and the guard ends because of that.
         command.process_group(0);
-        let mut guard = command
-            .spawn()
-            .map_err(|error| workspace::not_started(&command, &error))?;
+        let mut guard = command.spawn().map_err(|error| workspace::not_started(&command, &error))?;
         let leash = guard.stdin.take();
         let mut line = String::new();
         if let Some(output) = guard.stdout.take() {
             let _ = BufReader::new(output).read_line(&mut line);
         }
-        let mut server = Self {
-            guard,
-            leash,
-            port: 0,
-        };
-        match line
-            .trim()
-            .strip_prefix("ready ")
-            .and_then(|port| port.parse().ok())
-        {
+        let mut server = Self { guard, leash, port: 0 };
+        match line.trim().strip_prefix("ready ").and_then(|port| port.parse().ok()) {
             Some(port) => {
                 server.port = port;
                 Ok(server)
             }
-            None => Err(format!(
-                "the server did not start; {} may tell why",
-                workspace::short(&log())
-            )),
+            None => Err(format!("the server did not start; {} may tell why", workspace::short(&log()))),
         }
     }
 
@@ -123,33 +105,15 @@ impl Cluster {
     fn create(binaries: &Path, log: File) -> Outcome<Self> {
         let account = Account::for_server()?;
         let folder = private_folder()?;
-        let cluster = Self {
-            folder,
-            binaries: binaries.to_path_buf(),
-            account,
-            log,
-        };
+        let cluster = Self { folder, binaries: binaries.to_path_buf(), account, log };
         if let Some(account) = account {
-            account
-                .own(&cluster.folder)
-                .map_err(|error| error.to_string())?;
+            account.own(&cluster.folder).map_err(|error| error.to_string())?;
         }
         let mut initdb = cluster.program("initdb")?;
-        initdb.args([
-            "--username",
-            SUPERUSER,
-            "--auth",
-            "trust",
-            "--encoding",
-            "UTF8",
-        ]);
+        initdb.args(["--username", SUPERUSER, "--auth", "trust", "--encoding", "UTF8"]);
         // Byte order everywhere: the same order as SQLite, whatever languages the machine has.
-        initdb
-            .args(["--locale", "C", "--pgdata"])
-            .arg(cluster.data());
-        let status = initdb
-            .status()
-            .map_err(|error| workspace::not_started(&initdb, &error))?;
+        initdb.args(["--locale", "C", "--pgdata"]).arg(cluster.data());
+        let status = initdb.status().map_err(|error| workspace::not_started(&initdb, &error))?;
         if !status.success() {
             return Err(format!(
                 "initdb ended with {status}; may its user enter {}? TMPDIR can name another place",
@@ -192,9 +156,7 @@ impl Cluster {
         ] {
             command.args(["-c", &setting]);
         }
-        command
-            .spawn()
-            .map_err(|error| workspace::not_started(&command, &error))
+        command.spawn().map_err(|error| workspace::not_started(&command, &error))
     }
 
     fn wait_until_ready(&self, server: &mut Child) -> bool {
@@ -205,11 +167,7 @@ impl Cluster {
             }
             // The eighth line says what the server is doing; it is there before a client may ask.
             let state = std::fs::read_to_string(self.data().join("postmaster.pid"));
-            if state.is_ok_and(|text| {
-                text.lines()
-                    .nth(7)
-                    .is_some_and(|line| line.trim() == "ready")
-            }) {
+            if state.is_ok_and(|text| text.lines().nth(7).is_some_and(|line| line.trim() == "ready")) {
                 return true;
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -220,14 +178,8 @@ impl Cluster {
     fn program(&self, name: &str) -> Outcome<Command> {
         let log = |file: &File| file.try_clone().map_err(|error| error.to_string());
         let mut command = Command::new(self.binaries.join(name));
-        command
-            .current_dir(&self.folder)
-            .env("LC_ALL", "C")
-            .env("HOME", &self.folder);
-        command
-            .stdin(Stdio::null())
-            .stdout(log(&self.log)?)
-            .stderr(log(&self.log)?);
+        command.current_dir(&self.folder).env("LC_ALL", "C").env("HOME", &self.folder);
+        command.stdin(Stdio::null()).stdout(log(&self.log)?).stderr(log(&self.log)?);
         if let Some(account) = self.account {
             account.apply(&mut command);
         }

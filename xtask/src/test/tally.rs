@@ -29,9 +29,7 @@ impl Tally {
         if let Some((head, rest)) = plain(line).split_once(" run: ")
             && head.trim().starts_with("Summary [")
         {
-            without_parentheses(rest)
-                .split(',')
-                .for_each(|part| self.add(part));
+            without_parentheses(rest).split(',').for_each(|part| self.add(part));
         }
     }
 
@@ -58,15 +56,8 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            passed,
-            failed,
-            skipped,
-        } = self;
-        write!(
-            formatter,
-            "{passed} passed, {failed} failed, {skipped} skipped"
-        )
+        let Self { passed, failed, skipped } = self;
+        write!(formatter, "{passed} passed, {failed} failed, {skipped} skipped")
     }
 }
 
@@ -122,10 +113,7 @@ mod tests {
         let mut tally = Tally::default();
         let bold = |text: &str| format!("\u{1b}[32;1m{text}\u{1b}[0m");
         let (summary, two) = (bold("     Summary"), bold("2"));
-        tally.read_nextest(&format!(
-            "{summary} [ 0.01s] {two} tests run: {two} {}",
-            bold("passed")
-        ));
+        tally.read_nextest(&format!("{summary} [ 0.01s] {two} tests run: {two} {}", bold("passed")));
         tally.read_nextest("PASS [   0.003s] xtask a run: 3 failed");
         assert_eq!(tally.to_string(), "2 passed, 0 failed, 0 skipped");
     }

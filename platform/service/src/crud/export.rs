@@ -77,15 +77,8 @@ pub(super) async fn export<R: Resource>(
     let about = format!("{}.{}", R::SPEC.service, R::SPEC.plural);
     writer.record(Event::about("audit.export", about, json!({ "format": asked.format }))).await?;
     writer.commit(Answer::no_content()).await?;
-    let progress = Progress::<R> {
-        app,
-        ctx,
-        format: asked.format,
-        after: None,
-        until: Id::new(),
-        first: true,
-        done: false,
-    };
+    let progress =
+        Progress::<R> { app, ctx, format: asked.format, after: None, until: Id::new(), first: true, done: false };
     let chunks = stream::unfold(progress, |mut progress| async {
         if progress.done {
             return None;
@@ -180,7 +173,8 @@ mod tests {
 
     #[test]
     fn formulas_are_made_harmless_and_numbers_are_left_alone() {
-        let cells = [json!("=1+1"), json!("@SUM(A1)"), json!("-5"), json!(-5), json!("plain"), json!(null)].map(|value| cell(&value));
+        let cells = [json!("=1+1"), json!("@SUM(A1)"), json!("-5"), json!(-5), json!("plain"), json!(null)]
+            .map(|value| cell(&value));
         assert_eq!(cells, ["'=1+1", "'@SUM(A1)", "'-5", "-5", "plain", ""]);
     }
 }

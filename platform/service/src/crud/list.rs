@@ -47,7 +47,11 @@ pub(super) fn parameters<R: Resource>() -> Vec<Parameter> {
     let mut parameters = vec![
         parameter("limit", format!("How many at most; {DEFAULT_LIMIT} unless said."), number),
         parameter("cursor", "Where to go on: `next` of the page before.".to_owned(), text()),
-        parameter("sort", "The field to sort by; `-` before it for descending.".to_owned(), text().enum_values(Some(sorts))),
+        parameter(
+            "sort",
+            "The field to sort by; `-` before it for descending.".to_owned(),
+            text().enum_values(Some(sorts)),
+        ),
         parameter("includeDeleted", "Whether to show what is deleted too.".to_owned(), boolean()),
     ];
     for field in fields.iter().filter(|field| field.filter) {
@@ -55,9 +59,9 @@ pub(super) fn parameters<R: Resource>() -> Vec<Parameter> {
             FieldKind::Text => text(),
             FieldKind::Integer => ObjectBuilder::new().schema_type(Type::Integer),
             FieldKind::Boolean => boolean(),
-            FieldKind::Time => text().format(Some(utoipa::openapi::SchemaFormat::KnownFormat(
-                utoipa::openapi::KnownFormat::DateTime,
-            ))),
+            FieldKind::Time => {
+                text().format(Some(utoipa::openapi::SchemaFormat::KnownFormat(utoipa::openapi::KnownFormat::DateTime)))
+            }
         };
         parameters.push(parameter(field.name, format!("Only those whose `{}` is this.", field.name), schema));
     }
@@ -71,8 +75,14 @@ fn refuse(field: &str, message: impl Into<String>) -> Error {
 fn ask<R: Resource>(pairs: Vec<(String, String)>) -> Result<Asked<Column<R>>> {
     let fields = R::fields();
     let default = *fields.first().expect("a resource has at least one field");
-    let mut asked =
-        Asked { filters: Vec::new(), sort: default, descending: false, limit: DEFAULT_LIMIT, cursor: None, deleted: false };
+    let mut asked = Asked {
+        filters: Vec::new(),
+        sort: default,
+        descending: false,
+        limit: DEFAULT_LIMIT,
+        cursor: None,
+        deleted: false,
+    };
     let mut cursor = None;
     let mut seen = std::collections::BTreeSet::new();
     for (name, value) in pairs {
@@ -143,7 +153,9 @@ fn value_of(key: &serde_json::Value, kind: FieldKind) -> Result<Value> {
         (FieldKind::Boolean, key) => key.as_bool().map(Value::from),
         _ => None,
     };
-    fits.ok_or_else(|| Error::invalid("request.invalid_cursor", "this cursor is not valid here: start again without it"))
+    fits.ok_or_else(|| {
+        Error::invalid("request.invalid_cursor", "this cursor is not valid here: start again without it")
+    })
 }
 
 pub(super) async fn list<R: Resource>(

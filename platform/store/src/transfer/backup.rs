@@ -96,12 +96,7 @@ async fn copy_file(from: &Config, path: &Path) -> Result<()> {
 }
 
 /// Makes the file whole in itself, reads it once from end to end, and writes what was found into it.
-async fn seal(
-    path: &Path,
-    engine: Engine,
-    clock: &Clock,
-    progress: Watch<'_>,
-) -> Result<TransferReport> {
+async fn seal(path: &Path, engine: Engine, clock: &Clock, progress: Watch<'_>) -> Result<TransferReport> {
     let mut side = Side::edit_file(path).await?;
     let sealed = async {
         side.run("DROP TABLE IF EXISTS backup_manifest").await?;
@@ -138,12 +133,7 @@ async fn seal(
     let sealed = sealed.await;
     side.close().await;
     let found = sealed?;
-    Ok(TransferReport {
-        from: engine,
-        to: Engine::Sqlite,
-        tables: found.tables,
-        last_position: found.last_position,
-    })
+    Ok(TransferReport { from: engine, to: Engine::Sqlite, tables: found.tables, last_position: found.last_position })
 }
 
 /// What a file holds, or what its manifest says that it holds.
@@ -158,40 +148,26 @@ async fn check(side: &mut Side, progress: Watch<'_>) -> Result<Contents> {
     for (table, layout) in &layouts {
         tables.push(copy::check_table(side, table, &layout.names(), progress).await?);
     }
-    let last_position = side
-        .value(queries::last_position(side.engine()))
-        .await?
-        .integer();
-    Ok(Contents {
-        tables,
-        last_position,
-    })
+    let last_position = side.value(queries::last_position(side.engine())).await?.integer();
+    Ok(Contents { tables, last_position })
 }
 
 async fn read_manifest(side: &mut Side) -> Result<Contents> {
-    let catalog = side
-        .rows(queries::columns(Engine::Sqlite))
-        .await
-        .map_err(unreadable)?;
+    let catalog = side.rows(queries::columns(Engine::Sqlite)).await.map_err(unreadable)?;
     if !catalog.iter().any(|row| row[0].text() == "backup_manifest") {
         return Err(Error::invalid(
             "store.backup_invalid",
             "this file is not a Portico backup: name a file that `portico backup` wrote",
         ));
     }
-    let rows = side
-        .rows("SELECT last_position, tables FROM backup_manifest")
-        .await;
+    let rows = side.rows("SELECT last_position, tables FROM backup_manifest").await;
     let rows = rows.map_err(unreadable)?;
     let [row] = rows.as_slice() else {
         return Err(damaged("its manifest is not one row"));
     };
     let tables = serde_json::from_str(row[1].text())
         .map_err(|error| damaged("its manifest cannot be read").source_error(error))?;
-    Ok(Contents {
-        tables,
-        last_position: row[0].integer(),
-    })
+    Ok(Contents { tables, last_position: row[0].integer() })
 }
 
 fn compare(manifest: &Contents, found: &Contents) -> Result<()> {
@@ -205,9 +181,7 @@ fn compare(manifest: &Contents, found: &Contents) -> Result<()> {
     tables.dedup();
     if !tables.is_empty() {
         let names = plan::list(tables.iter().map(String::as_str));
-        return Err(damaged(&format!(
-            "what it holds in {names} is not what was backed up"
-        )));
+        return Err(damaged(&format!("what it holds in {names} is not what was backed up")));
     }
     if manifest.last_position != found.last_position {
         return Err(damaged("its last event position is not what was backed up"));
@@ -218,9 +192,7 @@ fn compare(manifest: &Contents, found: &Contents) -> Result<()> {
 fn damaged(why: &str) -> Error {
     Error::conflict(
         "store.backup_damaged",
-        format!(
-            "this backup cannot be trusted and nothing was restored: {why}. Use another backup"
-        ),
+        format!("this backup cannot be trusted and nothing was restored: {why}. Use another backup"),
     )
 }
 

@@ -60,29 +60,18 @@ pub(crate) fn from_postgres(row: &PgRow) -> Result<Vec<Cell>, Error> {
 
 fn unknown(column: &str, stored: &str) -> Error {
     let text = format!("{column} holds a value of the type {stored}, which has no counterpart");
-    Error::ColumnDecode {
-        index: column.to_owned(),
-        source: text.into(),
-    }
+    Error::ColumnDecode { index: column.to_owned(), source: text.into() }
 }
 
 impl Cell {
     /// Returns the number, of a query that asked for one.
     pub(crate) fn integer(&self) -> i64 {
-        if let Self::Integer(number) = self {
-            *number
-        } else {
-            0
-        }
+        if let Self::Integer(number) = self { *number } else { 0 }
     }
 
     /// Returns the text, of a query that asked for some.
     pub(crate) fn text(&self) -> &str {
-        if let Self::Text(text) = self {
-            text
-        } else {
-            ""
-        }
+        if let Self::Text(text) = self { text } else { "" }
     }
 
     /// Returns how much memory the value takes, roughly.
@@ -101,9 +90,7 @@ impl Cell {
                 Some("PostgreSQL cannot store text with a NUL character")
             }
             (Self::Bytes(bytes), Type::Uuid) if bytes.len() != 16 => Some("a UUID has 16 bytes"),
-            (Self::Integer(number), Type::Boolean) if !(0..=1).contains(number) => {
-                Some("a boolean is 0 or 1")
-            }
+            (Self::Integer(number), Type::Boolean) if !(0..=1).contains(number) => Some("a boolean is 0 or 1"),
             (Self::Null, _)
             | (Self::Integer(_), Type::Integer | Type::Boolean)
             | (Self::Text(_), Type::Text)
@@ -123,26 +110,10 @@ impl Cell {
     }
 
     /// Binds as the column's type; [`Cell::misfit`] was asked before.
-    pub(crate) fn bind_postgres(
-        &self,
-        holds: Type,
-        arguments: &mut PgArguments,
-    ) -> Result<(), Error> {
-        let bytes = if let Self::Bytes(bytes) = self {
-            Some(bytes.as_slice())
-        } else {
-            None
-        };
-        let number = if let Self::Integer(number) = self {
-            Some(*number)
-        } else {
-            None
-        };
-        let text = if let Self::Text(text) = self {
-            Some(text.as_str())
-        } else {
-            None
-        };
+    pub(crate) fn bind_postgres(&self, holds: Type, arguments: &mut PgArguments) -> Result<(), Error> {
+        let bytes = if let Self::Bytes(bytes) = self { Some(bytes.as_slice()) } else { None };
+        let number = if let Self::Integer(number) = self { Some(*number) } else { None };
+        let text = if let Self::Text(text) = self { Some(text.as_str()) } else { None };
         match holds {
             Type::Uuid => arguments.add(bytes.and_then(|bytes| Uuid::from_slice(bytes).ok())),
             Type::Bytes => arguments.add(bytes),
@@ -161,32 +132,12 @@ mod tests {
     #[test]
     fn what_the_target_would_change_or_refuse_is_named_before_it_is_sent() {
         let (sqlite, postgres) = (Engine::Sqlite, Engine::Postgres);
-        assert!(
-            Cell::Bytes(vec![0; 15])
-                .misfit(postgres, Type::Uuid)
-                .is_some()
-        );
-        assert!(
-            Cell::Bytes(vec![0; 16])
-                .misfit(postgres, Type::Uuid)
-                .is_none()
-        );
+        assert!(Cell::Bytes(vec![0; 15]).misfit(postgres, Type::Uuid).is_some());
+        assert!(Cell::Bytes(vec![0; 16]).misfit(postgres, Type::Uuid).is_none());
         assert!(Cell::Integer(2).misfit(postgres, Type::Boolean).is_some());
-        assert!(
-            Cell::Text("a\0b".to_owned())
-                .misfit(postgres, Type::Text)
-                .is_some()
-        );
-        assert!(
-            Cell::Text("a\0b".to_owned())
-                .misfit(sqlite, Type::Text)
-                .is_none()
-        );
-        assert!(
-            Cell::Text("1".to_owned())
-                .misfit(sqlite, Type::Integer)
-                .is_some()
-        );
+        assert!(Cell::Text("a\0b".to_owned()).misfit(postgres, Type::Text).is_some());
+        assert!(Cell::Text("a\0b".to_owned()).misfit(sqlite, Type::Text).is_none());
+        assert!(Cell::Text("1".to_owned()).misfit(sqlite, Type::Integer).is_some());
         assert!(Cell::Null.misfit(postgres, Type::Boolean).is_none());
     }
 }

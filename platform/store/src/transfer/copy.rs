@@ -28,22 +28,14 @@ pub(crate) async fn copy_table(
     progress: Watch<'_>,
 ) -> Result<TableReport> {
     let most = (BATCH_VALUES / table.targets.len().max(1)).clamp(1, BATCH_ROWS);
-    let position = (table.name == EVENT_LOG)
-        .then(|| table.columns.iter().position(|column| column == "position"))
-        .flatten();
+    let position =
+        (table.name == EVENT_LOG).then(|| table.columns.iter().position(|column| column == "position")).flatten();
     let mut digest = TableDigest::new(&table.columns);
     let (mut batch, mut bytes, mut copied) = (Vec::with_capacity(most), 0, 0);
-    progress(Progress {
-        phase: Phase::Copying,
-        table: table.name.clone(),
-        rows: 0,
-    });
+    progress(Progress { phase: Phase::Copying, table: table.name.clone(), rows: 0 });
     let mut rows = source.stream(queries::read_rows(&table.name, &table.columns));
     loop {
-        let row = rows
-            .try_next()
-            .await
-            .map_err(|error| error.context(reading(&table.name)))?;
+        let row = rows.try_next().await.map_err(|error| error.context(reading(&table.name)))?;
         let ended = row.is_none();
         if let Some(mut row) = row {
             if let Some(place) = position {
@@ -63,11 +55,7 @@ pub(crate) async fn copy_table(
             let inserted = target.insert(&table.name, &table.targets, &batch).await;
             inserted.map_err(|error| error.context(format!("while filling {}", table.name)))?;
             copied += batch.len() as u64;
-            progress(Progress {
-                phase: Phase::Copying,
-                table: table.name.clone(),
-                rows: copied,
-            });
+            progress(Progress { phase: Phase::Copying, table: table.name.clone(), rows: copied });
             batch.clear();
             bytes = 0;
         }
@@ -76,11 +64,7 @@ pub(crate) async fn copy_table(
         }
     }
     let (rows, checksum) = digest.finish();
-    Ok(TableReport {
-        table: table.name.clone(),
-        rows,
-        checksum,
-    })
+    Ok(TableReport { table: table.name.clone(), rows, checksum })
 }
 
 /// Reads a table as it is stored and returns its count and checksum.
@@ -93,32 +77,16 @@ pub(crate) async fn check_table(
     let mut digest = TableDigest::new(columns);
     let mut read = 0;
     let mut rows = side.stream(queries::read_rows(table, columns));
-    while let Some(row) = rows
-        .try_next()
-        .await
-        .map_err(|error| error.context(reading(table)))?
-    {
+    while let Some(row) = rows.try_next().await.map_err(|error| error.context(reading(table)))? {
         digest.add(&row);
         read += 1;
         if read % (20 * BATCH_ROWS as u64) == 0 {
-            progress(Progress {
-                phase: Phase::Checking,
-                table: table.to_owned(),
-                rows: read,
-            });
+            progress(Progress { phase: Phase::Checking, table: table.to_owned(), rows: read });
         }
     }
-    progress(Progress {
-        phase: Phase::Checking,
-        table: table.to_owned(),
-        rows: read,
-    });
+    progress(Progress { phase: Phase::Checking, table: table.to_owned(), rows: read });
     let (rows, checksum) = digest.finish();
-    Ok(TableReport {
-        table: table.to_owned(),
-        rows,
-        checksum,
-    })
+    Ok(TableReport { table: table.to_owned(), rows, checksum })
 }
 
 fn reading(table: &str) -> String {

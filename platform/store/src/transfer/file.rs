@@ -12,30 +12,19 @@ pub(crate) fn refuse_existing(file: &Path) -> Result<()> {
     }
     Err(Error::conflict(
         "store.backup_exists",
-        format!(
-            "{} exists and was left as it is: name a new file",
-            file.display()
-        ),
+        format!("{} exists and was left as it is: name a new file", file.display()),
     ))
 }
 
 /// Returns the path as SQL and URLs can hold it.
 pub(crate) fn text(path: &Path) -> Result<&str> {
-    path.to_str().ok_or_else(|| {
-        Error::invalid(
-            "store.backup_path",
-            "the path of a backup must be valid Unicode text",
-        )
-    })
+    path.to_str().ok_or_else(|| Error::invalid("store.backup_path", "the path of a backup must be valid Unicode text"))
 }
 
 fn not_written(file: &Path, error: std::io::Error) -> Error {
     Error::unavailable(
         "store.backup_not_written",
-        format!(
-            "the backup could not be written to {}: check the folder and its room",
-            file.display()
-        ),
+        format!("the backup could not be written to {}: check the folder and its room", file.display()),
     )
     .source_error(error)
 }
@@ -50,10 +39,7 @@ impl Partial {
     /// enough to put it in place.
     pub(crate) fn beside(file: &Path, clock: &Clock) -> Result<Self> {
         let Some(name) = file.file_name().and_then(|name| name.to_str()) else {
-            return Err(Error::invalid(
-                "store.backup_path",
-                "a backup needs the name of a file",
-            ));
+            return Err(Error::invalid("store.backup_path", "a backup needs the name of a file"));
         };
         let path = file.with_file_name(format!(".{name}.{}.partial", clock.now().0));
         text(&path)?;
@@ -61,9 +47,7 @@ impl Partial {
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        options
-            .open(&path)
-            .map_err(|error| not_written(file, error))?;
+        options.open(&path).map_err(|error| not_written(file, error))?;
         Ok(Self { path })
     }
 
@@ -75,24 +59,17 @@ impl Partial {
     pub(crate) async fn keep_as(self, file: &Path) -> Result<()> {
         let (partial, target) = (self.path.clone(), file.to_owned());
         let kept = tokio::task::spawn_blocking(move || {
-            std::fs::OpenOptions::new()
-                .write(true)
-                .open(&partial)?
-                .sync_all()?;
+            std::fs::OpenOptions::new().write(true).open(&partial)?.sync_all()?;
             std::fs::rename(&partial, &target)?;
             // Without this the name may be gone after a power cut.
             #[cfg(unix)]
             {
-                let folder = target
-                    .parent()
-                    .filter(|folder| !folder.as_os_str().is_empty());
+                let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
                 std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
             }
             Ok(())
         });
-        let kept = kept
-            .await
-            .unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        let kept = kept.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
         kept.map_err(|error| not_written(file, error))
     }
 }

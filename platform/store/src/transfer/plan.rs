@@ -80,9 +80,7 @@ pub(crate) async fn describe(side: &mut Side) -> Result<Tables> {
             continue;
         }
         if counts {
-            return Err(unknown(format!(
-                "{table}.{column} counts by itself: use a UUID instead"
-            )));
+            return Err(unknown(format!("{table}.{column} counts by itself: use a UUID instead")));
         }
         let holds = match (engine, stored) {
             (Engine::Sqlite, "BLOB") | (Engine::Postgres, "bytea") => Type::Bytes,
@@ -92,9 +90,7 @@ pub(crate) async fn describe(side: &mut Side) -> Result<Tables> {
             (Engine::Postgres, "uuid") => Type::Uuid,
             _ => return Err(unknown(format!("{table}.{column} has the type {stored}"))),
         };
-        layout
-            .columns
-            .insert(column.to_owned(), Column { holds, computed });
+        layout.columns.insert(column.to_owned(), Column { holds, computed });
     }
     if engine == Engine::Postgres {
         let closed = side.rows(queries::closed_tables()).await?;
@@ -132,16 +128,10 @@ pub(crate) async fn plan(source: &mut Side, target: &mut Side) -> Result<Plan> {
         .map(String::as_str)
         .collect();
     if !only_one_has.is_empty() {
-        return Err(differs(format!(
-            "only one side has {}",
-            list(only_one_has.into_iter())
-        )));
+        return Err(differs(format!("only one side has {}", list(only_one_has.into_iter()))));
     }
     let references = target.rows(queries::references(target.engine())).await?;
-    let edges: Vec<(&str, &str)> = references
-        .iter()
-        .map(|row| (row[0].text(), row[1].text()))
-        .collect();
+    let edges: Vec<(&str, &str)> = references.iter().map(|row| (row[0].text(), row[1].text())).collect();
     let order = order(to.keys().map(String::as_str).collect(), &edges);
     let mut deferred = Vec::new();
     for row in &references {
@@ -163,13 +153,7 @@ pub(crate) async fn plan(source: &mut Side, target: &mut Side) -> Result<Plan> {
     }
     let tables = order
         .into_iter()
-        .map(|name| {
-            plan_table(
-                name,
-                (source.engine(), &from[name]),
-                (target.engine(), &to[name]),
-            )
-        })
+        .map(|name| plan_table(name, (source.engine(), &from[name]), (target.engine(), &to[name])))
         .collect::<Result<_>>()?;
     Ok(Plan { tables, deferred })
 }
@@ -186,21 +170,11 @@ fn order<'a>(mut waiting: BTreeSet<&'a str>, edges: &[(&'a str, &'a str)]) -> Ve
     let mut order = Vec::with_capacity(waiting.len());
     while !waiting.is_empty() {
         let blocked = |name: &str| {
-            let needs = |&(child, parent): &(&str, &str)| {
-                child == name && parent != name && waiting.contains(parent)
-            };
+            let needs = |&(child, parent): &(&str, &str)| child == name && parent != name && waiting.contains(parent);
             edges.iter().any(needs)
         };
-        let ready: Vec<&str> = waiting
-            .iter()
-            .copied()
-            .filter(|name| !blocked(name))
-            .collect();
-        let next = if ready.is_empty() {
-            waiting.first().copied().into_iter().collect()
-        } else {
-            ready
-        };
+        let ready: Vec<&str> = waiting.iter().copied().filter(|name| !blocked(name)).collect();
+        let next = if ready.is_empty() { waiting.first().copied().into_iter().collect() } else { ready };
         for name in next {
             waiting.remove(name);
             order.push(name);
@@ -209,16 +183,10 @@ fn order<'a>(mut waiting: BTreeSet<&'a str>, edges: &[(&'a str, &'a str)]) -> Ve
     order
 }
 
-fn plan_table(
-    name: &str,
-    (source, from): (Engine, &Layout),
-    (target, to): (Engine, &Layout),
-) -> Result<TablePlan> {
+fn plan_table(name: &str, (source, from): (Engine, &Layout), (target, to): (Engine, &Layout)) -> Result<TablePlan> {
     let columns = from.names();
     if columns != to.names() {
-        return Err(differs(format!(
-            "{name} has other columns on the other side"
-        )));
+        return Err(differs(format!("{name} has other columns on the other side")));
     }
     let mut targets = Vec::with_capacity(columns.len());
     for (index, column) in columns.iter().enumerate() {
@@ -230,31 +198,17 @@ fn plan_table(
             (read, written) => read == written,
         };
         if !same {
-            return Err(differs(format!(
-                "{name}.{column} has another type on the other side"
-            )));
+            return Err(differs(format!("{name}.{column} has another type on the other side")));
         }
         if !written.computed {
-            targets.push(Target {
-                name: column.clone(),
-                holds: written.holds,
-                from: index,
-            });
+            targets.push(Target { name: column.clone(), holds: written.holds, from: index });
         }
         // The copy's log is in the order of positions, which on SQLite is what `seq` means.
         if name == EVENT_LOG && column == "position" {
-            targets.push(Target {
-                name: "seq".to_owned(),
-                holds: Type::Integer,
-                from: index,
-            });
+            targets.push(Target { name: "seq".to_owned(), holds: Type::Integer, from: index });
         }
     }
-    Ok(TablePlan {
-        name: name.to_owned(),
-        columns,
-        targets,
-    })
+    Ok(TablePlan { name: name.to_owned(), columns, targets })
 }
 
 #[cfg(test)]
@@ -264,22 +218,9 @@ mod tests {
     #[test]
     fn tables_follow_those_they_refer_to_and_circles_end() {
         let names = BTreeSet::from(["a", "b", "c", "tenant", "x", "y"]);
-        let edges = [
-            ("a", "c"),
-            ("c", "b"),
-            ("b", "tenant"),
-            ("b", "b"),
-            ("x", "y"),
-            ("y", "x"),
-            ("x", "a"),
-        ];
+        let edges = [("a", "c"), ("c", "b"), ("b", "tenant"), ("b", "b"), ("x", "y"), ("y", "x"), ("x", "a")];
         let order = order(names, &edges);
-        let place = |name| {
-            order
-                .iter()
-                .position(|table| *table == name)
-                .expect("in the order")
-        };
+        let place = |name| order.iter().position(|table| *table == name).expect("in the order");
         assert_eq!(order.len(), 6);
         assert!(place("tenant") < place("b") && place("b") < place("c") && place("c") < place("a"));
     }

@@ -101,11 +101,7 @@ pub(crate) fn closed_tables() -> String {
 /// Reads the rows; the log in the order of insertion, in which events without a position get one.
 pub(crate) fn read_rows(table: &str, columns: &[String]) -> String {
     let names: Vec<String> = columns.iter().map(|column| quote(column)).collect();
-    let order = if table == EVENT_LOG {
-        " ORDER BY seq"
-    } else {
-        ""
-    };
+    let order = if table == EVENT_LOG { " ORDER BY seq" } else { "" };
     format!("SELECT {} FROM {}{order}", names.join(", "), quote(table))
 }
 
@@ -128,29 +124,18 @@ pub(crate) fn insert_rows<'a>(
         let places: Vec<String> = (0..names.len())
             .map(|_| {
                 number += 1;
-                if engine == Engine::Sqlite {
-                    "?".to_owned()
-                } else {
-                    format!("${number}")
-                }
+                if engine == Engine::Sqlite { "?".to_owned() } else { format!("${number}") }
             })
             .collect();
         tuples.push(format!("({})", places.join(", ")));
     }
-    format!(
-        "INSERT INTO {} ({}) VALUES {}",
-        quote(table),
-        names.join(", "),
-        tuples.join(", ")
-    )
+    format!("INSERT INTO {} ({}) VALUES {}", quote(table), names.join(", "), tuples.join(", "))
 }
 
 /// Reads the highest position ever given, also of events that are gone.
 pub(crate) fn last_position(engine: Engine) -> &'static str {
     match engine {
-        Engine::Sqlite => {
-            "SELECT COALESCE(MAX(seq), 0) FROM sqlite_sequence WHERE name = 'event_log'"
-        }
+        Engine::Sqlite => "SELECT COALESCE(MAX(seq), 0) FROM sqlite_sequence WHERE name = 'event_log'",
         Engine::Postgres => "SELECT last FROM event_position WHERE id = 1",
     }
 }

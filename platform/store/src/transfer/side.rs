@@ -10,12 +10,8 @@ use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use kernel::{Error, Result};
 use sea_orm::sqlx::postgres::{PgArguments, PgConnectOptions};
-use sea_orm::sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous,
-};
-use sea_orm::sqlx::{
-    self, AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, SqliteConnection,
-};
+use sea_orm::sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::{self, AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, SqliteConnection};
 use sea_orm::{DbErr, RuntimeErr};
 
 use super::cell::{self, Cell};
@@ -35,23 +31,16 @@ pub(crate) fn failed(error: sqlx::Error) -> Error {
 
 async fn connect_sqlite(options: SqliteConnectOptions) -> Result<Side> {
     let connection = options.disable_statement_logging().connect().await;
-    connection
-        .map(|connection| Side::Sqlite(Box::new(connection)))
-        .map_err(failed)
+    connection.map(|connection| Side::Sqlite(Box::new(connection))).map_err(failed)
 }
 
 async fn connect_postgres(config: &Config) -> Result<Side> {
     let options = PgConnectOptions::from_str(&config.url).map_err(|error| {
-        Error::invalid("store.invalid_url", "this is not a valid PostgreSQL URL")
-            .source_error(error)
+        Error::invalid("store.invalid_url", "this is not a valid PostgreSQL URL").source_error(error)
     })?;
-    let options = options
-        .application_name("portico transfer")
-        .disable_statement_logging();
+    let options = options.application_name("portico transfer").disable_statement_logging();
     let connection = options.connect().await;
-    connection
-        .map(|connection| Side::Postgres(Box::new(connection)))
-        .map_err(failed)
+    connection.map(|connection| Side::Postgres(Box::new(connection))).map_err(failed)
 }
 
 impl Side {
@@ -157,10 +146,7 @@ impl Side {
                 .boxed(),
             Self::Postgres(connection) => sqlx::query(sql)
                 .fetch(&mut **connection)
-                .map(|row| {
-                    row.and_then(|row| cell::from_postgres(&row))
-                        .map_err(failed)
-                })
+                .map(|row| row.and_then(|row| cell::from_postgres(&row)).map_err(failed))
                 .boxed(),
         }
     }
@@ -173,54 +159,28 @@ impl Side {
     /// Reads one value; a query without a row gives nothing.
     pub(crate) async fn value(&mut self, sql: impl Into<String>) -> Result<Cell> {
         let rows = self.rows(sql).await?;
-        Ok(rows
-            .into_iter()
-            .next()
-            .and_then(|row| row.into_iter().next())
-            .unwrap_or(Cell::Null))
+        Ok(rows.into_iter().next().and_then(|row| row.into_iter().next()).unwrap_or(Cell::Null))
     }
 
     /// Inserts these rows.
-    pub(crate) async fn insert(
-        &mut self,
-        table: &str,
-        columns: &[Target],
-        rows: &[Vec<Cell>],
-    ) -> Result<()> {
+    pub(crate) async fn insert(&mut self, table: &str, columns: &[Target], rows: &[Vec<Cell>]) -> Result<()> {
         let names = columns.iter().map(|column| column.name.as_str());
-        let sql = AssertSqlSafe(queries::insert_rows(
-            self.engine(),
-            table,
-            names,
-            rows.len(),
-        ));
-        let cells = rows
-            .iter()
-            .flat_map(|row| columns.iter().map(move |column| (column, row)));
+        let sql = AssertSqlSafe(queries::insert_rows(self.engine(), table, names, rows.len()));
+        let cells = rows.iter().flat_map(|row| columns.iter().map(move |column| (column, row)));
         let done = match self {
             Self::Sqlite(connection) => {
                 let mut arguments = SqliteArguments::default();
                 for (column, row) in cells {
-                    row[column.from]
-                        .bind_sqlite(&mut arguments)
-                        .map_err(failed)?;
+                    row[column.from].bind_sqlite(&mut arguments).map_err(failed)?;
                 }
-                sqlx::query_with(sql, arguments)
-                    .execute(&mut **connection)
-                    .await
-                    .map(|_| ())
+                sqlx::query_with(sql, arguments).execute(&mut **connection).await.map(|_| ())
             }
             Self::Postgres(connection) => {
                 let mut arguments = PgArguments::default();
                 for (column, row) in cells {
-                    row[column.from]
-                        .bind_postgres(column.holds, &mut arguments)
-                        .map_err(failed)?;
+                    row[column.from].bind_postgres(column.holds, &mut arguments).map_err(failed)?;
                 }
-                sqlx::query_with(sql, arguments)
-                    .execute(&mut **connection)
-                    .await
-                    .map(|_| ())
+                sqlx::query_with(sql, arguments).execute(&mut **connection).await.map(|_| ())
             }
         };
         done.map_err(failed)

@@ -27,14 +27,8 @@ async fn keep_writing(store: Store, tenant: TenantId, stop: Arc<AtomicBool>) -> 
         let mut writer = store.write(&mut ctx).await.expect("opens");
         let thing = shop::thing(100_000 + number, shelf);
         let row = writer.insert::<item::Entity>(thing).await.expect("inserts");
-        let change = item::ActiveModel {
-            quantity: sea_orm::Set(number),
-            ..Default::default()
-        };
-        writer
-            .update::<item::Entity>(row.id, Some(1), change)
-            .await
-            .expect("updates");
+        let change = item::ActiveModel { quantity: sea_orm::Set(number), ..Default::default() };
+        writer.update::<item::Entity>(row.id, Some(1), change).await.expect("updates");
         writer.commit(Answer::no_content()).await.expect("commits");
         number += 1;
         tokio::task::yield_now().await;
@@ -44,17 +38,12 @@ async fn keep_writing(store: Store, tenant: TenantId, stop: Arc<AtomicBool>) -> 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_under_load_restores_to_rows_that_have_their_events() {
-    for source in [Some(database::sqlite()), database::postgres().await]
-        .into_iter()
-        .flatten()
-    {
+    for source in [Some(database::sqlite()), database::postgres().await].into_iter().flatten() {
         let store = open(&source.config).await;
         let tenants = fill(&store, 200).await;
         let stop = Arc::new(AtomicBool::new(false));
-        let writers: Vec<_> = tenants
-            .into_iter()
-            .map(|tenant| tokio::spawn(keep_writing(store.clone(), tenant, stop.clone())))
-            .collect();
+        let writers: Vec<_> =
+            tenants.into_iter().map(|tenant| tokio::spawn(keep_writing(store.clone(), tenant, stop.clone()))).collect();
         let mut files: Vec<PathBuf> = Vec::new();
         for number in 0..3 {
             let file = source.folder.path().join(format!("backup {number}.db"));
@@ -66,10 +55,7 @@ async fn a_backup_under_load_restores_to_rows_that_have_their_events() {
         }
         stop.store(true, Ordering::SeqCst);
         for writer in writers {
-            assert!(
-                writer.await.expect("goes on") > 0,
-                "nothing was written during the backups"
-            );
+            assert!(writer.await.expect("goes on") > 0, "nothing was written during the backups");
         }
         store.close().await;
         let mut sizes = Vec::new();
@@ -86,10 +72,7 @@ async fn a_backup_under_load_restores_to_rows_that_have_their_events() {
             both.dedup();
             assert_eq!(both.len(), 1, "both engines hold the same");
         }
-        assert!(
-            sizes.is_sorted() && sizes.first() < sizes.last(),
-            "{sizes:?}"
-        );
+        assert!(sizes.is_sorted() && sizes.first() < sizes.last(), "{sizes:?}");
     }
 }
 
@@ -123,14 +106,9 @@ async fn a_backup_that_was_changed_is_refused() {
         std::fs::copy(&file, &changed).expect("copies");
         database::run(&format!("sqlite:{}", changed.display()), change).await;
         let target = database::sqlite();
-        let error = bring_back(&changed, &target.config)
-            .await
-            .expect_err(change);
+        let error = bring_back(&changed, &target.config).await.expect_err(change);
         assert_eq!(error.code(), "store.backup_damaged", "{change}: {error}");
-        assert!(
-            !target.config.sqlite_path().expect("a path").exists(),
-            "{change}"
-        );
+        assert!(!target.config.sqlite_path().expect("a path").exists(), "{change}");
     }
 }
 
@@ -145,39 +123,27 @@ async fn a_backup_that_is_cut_or_is_none_is_refused() {
     let wrong = [
         (&whole[..whole.len() / 2], "store.backup_damaged"),
         (&scribbled, "store.backup_damaged"),
-        (
-            b"no database at all, only some text that is long enough to look at",
-            "store.backup_damaged",
-        ),
+        (b"no database at all, only some text that is long enough to look at", "store.backup_damaged"),
         (&[], "store.backup_invalid"),
     ];
     for (bytes, code) in wrong {
         std::fs::write(&other, bytes).expect("writes");
         let target = database::sqlite();
-        let error = bring_back(&other, &target.config)
-            .await
-            .expect_err("not a backup");
+        let error = bring_back(&other, &target.config).await.expect_err("not a backup");
         assert_eq!(error.code(), code, "{error}");
         assert!(!target.config.sqlite_path().expect("a path").exists());
     }
     let target = database::sqlite();
     let plain = source.config.sqlite_path().expect("a path");
-    let error = bring_back(&plain, &target.config)
-        .await
-        .expect_err("a store, not a backup");
+    let error = bring_back(&plain, &target.config).await.expect_err("a store, not a backup");
     assert_eq!(error.code(), "store.backup_invalid");
-    let error = bring_back(&other.join("x"), &target.config)
-        .await
-        .expect_err("no file");
+    let error = bring_back(&other.join("x"), &target.config).await.expect_err("no file");
     assert_eq!(error.code(), "store.backup_missing");
 }
 
 #[tokio::test]
 async fn a_backup_is_one_private_file_and_overwrites_nothing() {
-    for source in [Some(database::sqlite()), database::postgres().await]
-        .into_iter()
-        .flatten()
-    {
+    for source in [Some(database::sqlite()), database::postgres().await].into_iter().flatten() {
         let store = open(&source.config).await;
         let tenants = fill(&store, 5).await;
         store.close().await;
@@ -189,10 +155,8 @@ async fn a_backup_is_one_private_file_and_overwrites_nothing() {
         let missing = folder.path().join("missing").join("backup.db");
         let error = save(&source.config, &missing).await.expect_err("no folder");
         assert_eq!(error.code(), "store.backup_not_written");
-        let names: Vec<_> = std::fs::read_dir(folder.path())
-            .expect("reads")
-            .map(|entry| entry.expect("reads").file_name())
-            .collect();
+        let names: Vec<_> =
+            std::fs::read_dir(folder.path()).expect("reads").map(|entry| entry.expect("reads").file_name()).collect();
         assert_eq!(names, ["it's a backup.db"], "nothing else is left");
         #[cfg(unix)]
         {
@@ -204,11 +168,7 @@ async fn a_backup_is_one_private_file_and_overwrites_nothing() {
         let before = std::fs::read(&file).expect("reads");
         let target = database::sqlite();
         bring_back(&file, &target.config).await.expect("restores");
-        assert_eq!(
-            std::fs::read(&file).expect("reads"),
-            before,
-            "a restore changes no backup"
-        );
+        assert_eq!(std::fs::read(&file).expect("reads"), before, "a restore changes no backup");
         let restored = all_rows(&target.config, tenants).await;
         assert_eq!(restored, all_rows(&source.config, tenants).await);
         // A store that is made of the file itself can be saved again.
@@ -220,9 +180,7 @@ async fn a_backup_is_one_private_file_and_overwrites_nothing() {
             let path = again.config.sqlite_path().expect("a path");
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("sets");
         }
-        save(&again.config, &again.folder.path().join("second"))
-            .await
-            .expect("saves");
+        save(&again.config, &again.folder.path().join("second")).await.expect("saves");
     }
 }
 

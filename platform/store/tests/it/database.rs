@@ -11,28 +11,16 @@ pub struct Database {
     on_server: Option<(String, String)>,
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tests have no configuration to read it"
-)]
+#[expect(clippy::disallowed_methods, reason = "tests have no configuration to read it")]
 fn server() -> Option<String> {
-    std::env::var("PORTICO_TEST_POSTGRES_URL")
-        .ok()
-        .filter(|url| !url.is_empty())
+    std::env::var("PORTICO_TEST_POSTGRES_URL").ok().filter(|url| !url.is_empty())
 }
 
 /// Returns a new SQLite database; its file does not exist yet.
 pub fn sqlite() -> Database {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let config = Config::at(format!(
-        "sqlite:{}",
-        folder.path().join("portico.db").display()
-    ));
-    Database {
-        config,
-        folder,
-        on_server: None,
-    }
+    let config = Config::at(format!("sqlite:{}", folder.path().join("portico.db").display()));
+    Database { config, folder, on_server: None }
 }
 
 /// Returns a new, empty PostgreSQL database, or says that the test is skipped.
@@ -42,29 +30,19 @@ pub async fn postgres() -> Option<Database> {
         return None;
     };
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let random = folder
-        .path()
-        .file_name()
-        .and_then(|name| name.to_str())
-        .expect("a name");
+    let random = folder.path().file_name().and_then(|name| name.to_str()).expect("a name");
     let name: String = random.chars().filter(char::is_ascii_alphanumeric).collect();
     let name = format!("portico_{}", name.to_lowercase());
     run(&server, &format!("CREATE DATABASE {name}")).await;
     let config = Config::at(on(&server, &name));
-    Some(Database {
-        config,
-        folder,
-        on_server: Some((server, name)),
-    })
+    Some(Database { config, folder, on_server: Some((server, name)) })
 }
 
 /// Returns the URL of another database on the same server.
 fn on(server: &str, name: &str) -> String {
     let (address, options) = server.split_once('?').unwrap_or((server, ""));
     let scheme = address.find("://").map_or(0, |place| place + 3);
-    let end = address[scheme..]
-        .find('/')
-        .map_or(address.len(), |place| scheme + place);
+    let end = address[scheme..].find('/').map_or(address.len(), |place| scheme + place);
     let question = if options.is_empty() { "" } else { "?" };
     format!("{}/{name}{question}{options}", &address[..end])
 }
@@ -74,9 +52,7 @@ pub async fn run(url: &str, sql: &str) {
     let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
     let done = if let Some(path) = url.strip_prefix("sqlite:") {
         let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
-        let mut connection = sqlx::ConnectOptions::connect(&options)
-            .await
-            .expect("opens");
+        let mut connection = sqlx::ConnectOptions::connect(&options).await.expect("opens");
         let done = sql.execute(&mut connection).await.map(|_| ());
         connection.close().await.expect("closes");
         done
@@ -101,10 +77,7 @@ impl Database {
         let start = url.find("://").map_or(0, |place| place + 3);
         let rest = &url[start..];
         let host = rest.find('@').map_or(rest, |place| &rest[place + 1..]);
-        Config {
-            url: format!("{}{login}@{host}", &url[..start]),
-            ..self.config.clone()
-        }
+        Config { url: format!("{}{login}@{host}", &url[..start]), ..self.config.clone() }
     }
 }
 
@@ -115,9 +88,7 @@ impl Drop for Database {
         };
         // A thread of its own: a test that failed drops this inside its runtime.
         let dropped = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let drop = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
             runtime.expect("a runtime").block_on(run(&server, &drop));
         });

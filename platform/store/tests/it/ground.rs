@@ -7,23 +7,17 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use kernel::{
-    Actor, Answer, Clock, Ctx, CtxParts, Id, Idempotency, PermissionSet, RequestId, TenantId,
-    UserId,
-};
+use kernel::{Actor, Answer, Clock, Ctx, CtxParts, Id, Idempotency, PermissionSet, RequestId, TenantId, UserId};
 use sea_orm::Order::Asc;
 use sea_orm::{DbBackend, Set, Statement, StatementBuilder};
-use store::{Config, EventFilter, EventRow, Store, Writer, assign_positions, migrate};
+use store::{Config, EventFilter, EventRow, Purpose, Store, Writer, assign_positions, migrate};
 
 use crate::database::{self, Database};
 use crate::shop::{self, SHOP, shelf};
 
 /// Returns a fresh database of each engine there is; the test's name is on the one that fails.
 pub async fn engines() -> Vec<Database> {
-    [Some(database::sqlite()), database::postgres().await]
-        .into_iter()
-        .flatten()
-        .collect()
+    [Some(database::sqlite()), database::postgres().await].into_iter().flatten().collect()
 }
 
 /// Opens a migrated store.
@@ -33,12 +27,15 @@ pub async fn open(database: &Database) -> Store {
 
 /// Opens a migrated store with changed settings.
 pub async fn open_with(database: &Database, change: impl FnOnce(&mut Config)) -> Store {
-    println!("engine: {:?}", database.config.engine());
-    migrate(&database.config, SHOP, &Clock::system())
-        .await
-        .expect("migrates");
     let mut config = database.config.clone();
     change(&mut config);
+    open_at(config).await
+}
+
+/// Opens a migrated store.
+pub async fn open_at(config: Config) -> Store {
+    println!("engine: {:?}", config.engine());
+    migrate(&config, SHOP, &Clock::system()).await.expect("migrates");
     Store::open(config, Clock::system()).await.expect("opens")
 }
 
@@ -56,19 +53,12 @@ pub fn person(tenant: TenantId, user: UserId, key: Option<Idempotency>) -> Ctx {
 
 /// Returns a shelf to insert.
 pub fn shelf(name: &str) -> shelf::ActiveModel {
-    shelf::ActiveModel {
-        name: Set(name.to_owned()),
-        inside_id: Set(None),
-        ..Default::default()
-    }
+    shelf::ActiveModel { name: Set(name.to_owned()), inside_id: Set(None), ..Default::default() }
 }
 
 /// Returns a change of a shelf's name.
 pub fn renamed(name: &str) -> shelf::ActiveModel {
-    shelf::ActiveModel {
-        name: Set(name.to_owned()),
-        ..Default::default()
-    }
+    shelf::ActiveModel { name: Set(name.to_owned()), ..Default::default() }
 }
 
 /// Inserts a shelf and commits.
@@ -82,11 +72,7 @@ pub async fn add(store: &Store, tenant: TenantId, name: &str) -> kernel::Result<
 
 /// Inserts a shelf and leaves the writer open.
 pub async fn insert(writer: &mut Writer<'_>, name: &str) -> Id<shelf::Shelf> {
-    writer
-        .insert::<shelf::Entity>(shelf(name))
-        .await
-        .expect("inserts")
-        .id
+    writer.insert::<shelf::Entity>(shelf(name)).await.expect("inserts").id
 }
 
 /// What a tenant has: its shelves, deleted ones too, and the events of its log.
@@ -109,31 +95,15 @@ impl History {
     pub fn assert_whole(&self) {
         let mut versions: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
         for event in &self.events {
-            versions
-                .entry(&event.subject)
-                .or_default()
-                .push(event.subject_version);
+            versions.entry(&event.subject).or_default().push(event.subject_version);
         }
         for row in &self.shelves {
-            let found = versions
-                .remove(row.id.to_string().as_str())
-                .unwrap_or_default();
-            assert_eq!(
-                found,
-                (1..=row.version).collect::<Vec<_>>(),
-                "the events of {row:?}"
-            );
+            let found = versions.remove(row.id.to_string().as_str()).unwrap_or_default();
+            assert_eq!(found, (1..=row.version).collect::<Vec<_>>(), "the events of {row:?}");
         }
-        assert!(
-            versions.is_empty(),
-            "events without their row: {versions:?}"
-        );
+        assert!(versions.is_empty(), "events without their row: {versions:?}");
         let ids: BTreeSet<_> = self.events.iter().map(|event| event.id.uuid()).collect();
-        assert_eq!(
-            ids.len(),
-            self.events.len(),
-            "each event has an id of its own"
-        );
+        assert_eq!(ids.len(), self.events.len(), "each event has an id of its own");
     }
 }
 
@@ -142,31 +112,18 @@ pub async fn history(store: &Store, tenant: TenantId) -> History {
     assign_positions(store).await.expect("numbers");
     let ctx = shop::ctx(tenant);
     let reader = store.read(&ctx).await.expect("opens");
-    let shelves = reader
-        .select_with_deleted::<shelf::Entity>()
-        .order_by(shelf::Column::Id, Asc)
-        .all();
+    let shelves = reader.select_with_deleted::<shelf::Entity>().order_by(shelf::Column::Id, Asc).all();
     let shelves = shelves.await.expect("reads");
-    let events = reader
-        .events_after(0, &every_event(), 1_000_000)
-        .await
-        .expect("reads");
+    let events = reader.events_after(0, &every_event(), 1_000_000).await.expect("reads");
     reader.close().await.expect("closes");
     History { shelves, events }
 }
 
 /// Returns the filter that all events of shelves pass.
 pub fn every_event() -> EventFilter {
-    let kinds = [
-        "created", "updated", "deleted", "restored", "renamed", "noted",
-    ];
-    let kinds = kinds
-        .map(|verb| &*format!("shop.shelf.{verb}").leak())
-        .to_vec();
-    EventFilter {
-        kinds,
-        subject: None,
-    }
+    let kinds = ["created", "updated", "deleted", "restored", "renamed", "noted"];
+    let kinds = kinds.map(|verb| &*format!("shop.shelf.{verb}").leak()).to_vec();
+    EventFilter { kinds, subject: None }
 }
 
 /// Polls until the condition holds; fails after ten seconds.
@@ -186,10 +143,7 @@ pub struct Abandoned<F> {
 
 /// Returns the future's answer, or nothing when it was dropped after that many polls.
 pub fn abandon_after<F: Future>(polls: u64, future: F) -> Abandoned<F> {
-    Abandoned {
-        future: Box::pin(future),
-        polls,
-    }
+    Abandoned { future: Box::pin(future), polls }
 }
 
 impl<F: Future> Future for Abandoned<F> {
@@ -207,6 +161,17 @@ impl<F: Future> Future for Abandoned<F> {
             Poll::Pending => Poll::Pending,
         }
     }
+}
+
+/// Leaves SQLite ten pages of room, until the connection that writes is opened anew, as it is when
+/// a batch is given up.
+pub async fn fill_disk(store: &Store) {
+    let system = store.system(Purpose::Housekeeping).await.expect("opens");
+    let pages = system.rows(&Sql("PRAGMA page_count")).await.expect("reads");
+    let pages: i64 = pages[0].try_get_by_index(0).expect("a number");
+    let limit = format!("PRAGMA max_page_count = {}", pages + 10);
+    system.rows(&Sql(&limit)).await.expect("sets");
+    system.commit().await.expect("commits");
 }
 
 /// Chance that repeats: splitmix64.
@@ -233,9 +198,9 @@ impl Random {
 }
 
 /// SQL as it is, for what a service could not say through the typed calls.
-pub struct Sql(pub &'static str);
+pub struct Sql<'s>(pub &'s str);
 
-impl StatementBuilder for Sql {
+impl StatementBuilder for Sql<'_> {
     fn build(&self, backend: &DbBackend) -> Statement {
         Statement::from_string(*backend, self.0)
     }

@@ -5,8 +5,27 @@
 
 mod backup;
 mod database;
+#[cfg(target_os = "linux")]
+mod disk;
+mod faults;
+mod going_away;
 mod ground;
+mod idempotency;
+mod lane;
+mod positions;
+#[cfg(target_os = "linux")]
+mod power_cut;
+mod proxy;
+mod roles;
+mod scope;
+#[cfg(target_os = "linux")]
+mod server;
+#[cfg(target_os = "linux")]
+mod shim;
 mod shop;
 mod transfer;
 mod unfinished;
+#[cfg(target_os = "linux")]
+mod unsynced;
+mod versions;
 mod writer;

@@ -2,43 +2,19 @@
 //! every type. Not a model for real services.
 
 use kernel::{
-    Actor, Answer, Clock, Ctx, CtxParts, Id, IdKind, Idempotency, PermissionSet, RequestId,
-    TenantId, Timestamp,
+    Actor, Answer, Clock, Ctx, CtxParts, Id, IdKind, Idempotency, PermissionSet, RequestId, TenantId, Timestamp,
 };
 use sea_orm::Set;
-use store::{
-    Config, EventFilter, EventRow, Migrations, Purpose, Schema, Step, Store, Type,
-    assign_positions, migrate,
-};
+use store::{Config, EventFilter, EventRow, Migrations, Purpose, Schema, Step, Store, Type, assign_positions, migrate};
 
-pub const STEPS: &[Step] = &[
-    Step {
-        name: "0001_things",
-        apply: tables,
-    },
-    Step {
-        name: "0002_labels",
-        apply: labels,
-    },
-];
-pub const SHOP: &[Migrations] = &[Migrations {
-    service: "shop",
-    steps: STEPS,
-}];
+pub const STEPS: &[Step] = &[Step { name: "0001_things", apply: tables }, Step { name: "0002_labels", apply: labels }];
+pub const SHOP: &[Migrations] = &[Migrations { service: "shop", steps: STEPS }];
 /// The same service a release ago.
-pub const OLD_SHOP: &[Migrations] = &[Migrations {
-    service: "shop",
-    steps: &[STEPS[0]],
-}];
+pub const OLD_SHOP: &[Migrations] = &[Migrations { service: "shop", steps: &[STEPS[0]] }];
 
 /// What its rows tell.
-pub const EVENTS: [&str; 5] = [
-    "shop.shelf.created",
-    "shop.shelf.updated",
-    "shop.item.created",
-    "shop.item.updated",
-    "shop.item.deleted",
-];
+pub const EVENTS: [&str; 5] =
+    ["shop.shelf.created", "shop.shelf.updated", "shop.item.created", "shop.item.updated", "shop.item.deleted"];
 
 fn tables(schema: &mut Schema) {
     schema.tenant_table("shop_shelf", |table| {
@@ -98,9 +74,7 @@ pub mod shelf {
     impl IdKind for Shelf {
         const PREFIX: &'static str = "shf";
     }
-    store::tenant_entity!(Entity, Shelf, "shop.shelf", |row: &Model| {
-        serde_json::json!({ "name": row.name })
-    });
+    store::tenant_entity!(Entity, Shelf, "shop.shelf", |row: &Model| { serde_json::json!({ "name": row.name }) });
 }
 
 pub mod item {
@@ -154,10 +128,7 @@ pub fn ctx(tenant: TenantId) -> Ctx {
 /// Creates a tenant.
 pub async fn tenant(store: &Store, slug: &str) -> TenantId {
     let system = store.system(Purpose::Bootstrap).await.expect("opens");
-    let tenant = system
-        .create_tenant(slug, "Müller & Søn 株式会社")
-        .await
-        .expect("creates");
+    let tenant = system.create_tenant(slug, "Müller & Søn 株式会社").await.expect("creates");
     system.commit().await.expect("commits");
     tenant.id
 }
@@ -166,37 +137,18 @@ pub async fn tenant(store: &Store, slug: &str) -> TenantId {
 pub async fn add_shelf(store: &Store, tenant: TenantId, name: &str) -> Id<shelf::Shelf> {
     let mut ctx = ctx(tenant);
     let mut writer = store.write(&mut ctx).await.expect("opens");
-    let row = shelf::ActiveModel {
-        name: Set(name.to_owned()),
-        inside_id: Set(None),
-        ..Default::default()
-    };
-    let shelf = writer
-        .insert::<shelf::Entity>(row)
-        .await
-        .expect("inserts")
-        .id;
+    let row = shelf::ActiveModel { name: Set(name.to_owned()), inside_id: Set(None), ..Default::default() };
+    let shelf = writer.insert::<shelf::Entity>(row).await.expect("inserts").id;
     writer.commit(Answer::no_content()).await.expect("commits");
     shelf
 }
 
 /// Puts a shelf inside another.
-pub async fn put_inside(
-    store: &Store,
-    tenant: TenantId,
-    shelf: Id<shelf::Shelf>,
-    into: Id<shelf::Shelf>,
-) {
+pub async fn put_inside(store: &Store, tenant: TenantId, shelf: Id<shelf::Shelf>, into: Id<shelf::Shelf>) {
     let mut ctx = ctx(tenant);
     let mut writer = store.write(&mut ctx).await.expect("opens");
-    let row = shelf::ActiveModel {
-        inside_id: Set(Some(into)),
-        ..Default::default()
-    };
-    writer
-        .update::<shelf::Entity>(shelf, None, row)
-        .await
-        .expect("updates");
+    let row = shelf::ActiveModel { inside_id: Set(Some(into)), ..Default::default() };
+    writer.update::<shelf::Entity>(shelf, None, row).await.expect("updates");
     writer.commit(Answer::no_content()).await.expect("commits");
 }
 
@@ -211,9 +163,7 @@ pub fn thing(number: i64, shelf: Id<shelf::Shelf>) -> item::ActiveModel {
         level: Set(odd.then_some(-number)),
         fragile: Set(odd),
         checked: Set([None, Some(true), Some(false)][(number % 3) as usize]),
-        photo: Set((0..=u8::try_from(number % 256).unwrap_or(0))
-            .rev()
-            .collect()),
+        photo: Set((0..=u8::try_from(number % 256).unwrap_or(0)).rev().collect()),
         icon: Set(odd.then(Vec::new)),
         origin: Set(odd.then(|| shelf.uuid())),
         ..Default::default()
@@ -222,12 +172,8 @@ pub fn thing(number: i64, shelf: Id<shelf::Shelf>) -> item::ActiveModel {
 
 /// Brings the schema up to date and opens the store.
 pub async fn open(config: &Config) -> Store {
-    migrate(config, SHOP, &Clock::system())
-        .await
-        .expect("migrates");
-    Store::open(config.clone(), Clock::system())
-        .await
-        .expect("opens")
+    migrate(config, SHOP, &Clock::system()).await.expect("migrates");
+    Store::open(config.clone(), Clock::system()).await.expect("opens")
 }
 
 /// Fills a store with two tenants and returns them.
@@ -240,21 +186,12 @@ pub async fn fill(store: &Store, items: i64) -> [TenantId; 2] {
         let mut ctx = ctx_with_key(tenant);
         let mut writer = store.write(&mut ctx).await.expect("opens");
         for number in 0..items {
-            let row = writer
-                .insert::<item::Entity>(thing(number, inner))
-                .await
-                .expect("inserts");
+            let row = writer.insert::<item::Entity>(thing(number, inner)).await.expect("inserts");
             if number % 5 == 0 {
-                writer
-                    .delete::<item::Entity>(row.id, None)
-                    .await
-                    .expect("deletes");
+                writer.delete::<item::Entity>(row.id, None).await.expect("deletes");
             }
         }
-        writer
-            .commit(Answer::ok(&"done ✓").expect("an answer"))
-            .await
-            .expect("commits");
+        writer.commit(Answer::ok(&"done ✓").expect("an answer")).await.expect("commits");
     }
     assign_positions(store).await.expect("numbers");
     tenants
@@ -289,63 +226,35 @@ pub async fn rows(store: &Store, tenant: TenantId) -> Rows {
     use sea_orm::Order::Asc;
     let ctx = ctx(tenant);
     let reader = store.read(&ctx).await.expect("opens");
-    let shelves = reader
-        .select_with_deleted::<shelf::Entity>()
-        .order_by(shelf::Column::Id, Asc);
-    let items = reader
-        .select_with_deleted::<item::Entity>()
-        .order_by(item::Column::Id, Asc);
-    let mut events = reader
-        .events_after(0, &all_events(), 1_000_000)
-        .await
-        .expect("reads");
+    let shelves = reader.select_with_deleted::<shelf::Entity>().order_by(shelf::Column::Id, Asc);
+    let items = reader.select_with_deleted::<item::Entity>().order_by(item::Column::Id, Asc);
+    let mut events = reader.events_after(0, &all_events(), 1_000_000).await.expect("reads");
     // `seq` is the engine's own; positions are what is promised.
     events.iter_mut().for_each(|event| event.seq = 0);
     let shelves = shelves.all().await.expect("reads");
-    Rows {
-        shelves,
-        items: items.all().await.expect("reads"),
-        events,
-    }
+    Rows { shelves, items: items.all().await.expect("reads"), events }
 }
 
 fn all_events() -> EventFilter {
-    EventFilter {
-        kinds: EVENTS.to_vec(),
-        ..EventFilter::default()
-    }
+    EventFilter { kinds: EVENTS.to_vec(), ..EventFilter::default() }
 }
 
 /// Reads both tenants and closes the store, so that it can be copied or removed.
 pub async fn all_rows(config: &Config, tenants: [TenantId; 2]) -> [Rows; 2] {
     let store = open(config).await;
-    let both = [
-        rows(&store, tenants[0]).await,
-        rows(&store, tenants[1]).await,
-    ];
+    let both = [rows(&store, tenants[0]).await, rows(&store, tenants[1]).await];
     store.close().await;
     both
 }
 
 /// Every row has an event for each of its versions, and every event of a row has that row.
 pub fn assert_rows_and_events_agree(rows: &Rows) {
-    let versions = rows
-        .items
-        .iter()
-        .map(|row| (row.id.to_string(), row.version));
-    let versions = versions.chain(
-        rows.shelves
-            .iter()
-            .map(|row| (row.id.to_string(), row.version)),
-    );
-    let mut expected: Vec<(String, i64)> = versions
-        .flat_map(|(id, last)| (1..=last).map(move |version| (id.clone(), version)))
-        .collect();
-    let mut found: Vec<(String, i64)> = rows
-        .events
-        .iter()
-        .map(|event| (event.subject.clone(), event.subject_version))
-        .collect();
+    let versions = rows.items.iter().map(|row| (row.id.to_string(), row.version));
+    let versions = versions.chain(rows.shelves.iter().map(|row| (row.id.to_string(), row.version)));
+    let mut expected: Vec<(String, i64)> =
+        versions.flat_map(|(id, last)| (1..=last).map(move |version| (id.clone(), version))).collect();
+    let mut found: Vec<(String, i64)> =
+        rows.events.iter().map(|event| (event.subject.clone(), event.subject_version)).collect();
     expected.sort();
     found.sort();
     assert!(!found.is_empty());
@@ -360,17 +269,8 @@ pub async fn assert_next_position(config: &Config, tenant: TenantId, next: i64) 
     assign_positions(&store).await.expect("numbers");
     let ctx = ctx(tenant);
     let reader = store.read(&ctx).await.expect("opens");
-    let events = reader
-        .events_after(next - 1, &all_events(), 10)
-        .await
-        .expect("reads");
-    assert_eq!(
-        events
-            .iter()
-            .map(|event| event.position)
-            .collect::<Vec<_>>(),
-        [Some(next)]
-    );
+    let events = reader.events_after(next - 1, &all_events(), 10).await.expect("reads");
+    assert_eq!(events.iter().map(|event| event.position).collect::<Vec<_>>(), [Some(next)]);
     drop(reader);
     store.close().await;
 }

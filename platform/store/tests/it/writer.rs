@@ -1,16 +1,10 @@
-//! What a Writer does to every change: stamps, versions, events, tenants, limits of time.
+//! What a Writer does to every change: stamps, versions, events, tenants.
 
-use std::time::Duration;
-
-use kernel::{Answer, Id, Kind, UserId};
+use kernel::{Answer, Id, UserId};
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, Set};
-use store::{Engine, Store, Writer};
 
-use crate::database;
-use crate::ground::{
-    self, abandon_after, add, engines, eventually, history, person, renamed, shelf,
-};
+use crate::ground::{self, add, engines, history, person, renamed, shelf};
 use crate::shop::{self, shelf as shelves};
 
 use shelves::{Column, Entity, Shelf};
@@ -26,23 +20,11 @@ async fn every_change_stamps_the_row_and_appends_its_event() {
             let mut ctx = person(tenant, anna, None);
             requests.push((ctx.request_id().clone(), ctx.correlation_id().clone()));
             let mut writer = store.write(&mut ctx).await.expect("opens");
-            let row = writer
-                .insert::<Entity>(shelf("first"))
-                .await
-                .expect("inserts");
-            assert_eq!(
-                (row.created_at, row.updated_at),
-                (writer.now(), writer.now())
-            );
+            let row = writer.insert::<Entity>(shelf("first")).await.expect("inserts");
+            assert_eq!((row.created_at, row.updated_at), (writer.now(), writer.now()));
             writer.commit(Answer::no_content()).await.expect("commits");
-            assert_eq!(
-                (row.version, row.tenant_id, row.deleted_at),
-                (1, tenant, None)
-            );
-            assert_eq!(
-                (row.created_by, row.updated_by),
-                (anna.to_string(), anna.to_string())
-            );
+            assert_eq!((row.version, row.tenant_id, row.deleted_at), (1, tenant, None));
+            assert_eq!((row.created_by, row.updated_by), (anna.to_string(), anna.to_string()));
             row.id
         };
         let mut rows = Vec::new();
@@ -58,129 +40,29 @@ async fn every_change_stamps_the_row_and_appends_its_event() {
             };
             let row = row.expect(verb);
             writer.commit(Answer::no_content()).await.expect("commits");
-            assert_eq!(
-                (row.updated_at, &row.updated_by),
-                (now, &ben.to_string()),
-                "{verb}"
-            );
+            assert_eq!((row.updated_at, &row.updated_by), (now, &ben.to_string()), "{verb}");
             assert_eq!(row.created_by, anna.to_string());
             assert_eq!(row.deleted_at, (verb == "deleted").then_some(now), "{verb}");
             rows.push(row);
         }
-        assert_eq!(
-            rows.iter().map(|row| row.version).collect::<Vec<_>>(),
-            [2, 3, 4]
-        );
+        assert_eq!(rows.iter().map(|row| row.version).collect::<Vec<_>>(), [2, 3, 4]);
         let found = history(&store, tenant).await;
         found.assert_whole();
         assert_eq!(found.shelves, rows[2..]);
-        let kinds =
-            ["created", "updated", "deleted", "restored"].map(|verb| format!("shop.shelf.{verb}"));
-        assert_eq!(
-            found
-                .events
-                .iter()
-                .map(|event| event.kind.clone())
-                .collect::<Vec<_>>(),
-            kinds
-        );
+        let kinds = ["created", "updated", "deleted", "restored"].map(|verb| format!("shop.shelf.{verb}"));
+        assert_eq!(found.events.iter().map(|event| event.kind.clone()).collect::<Vec<_>>(), kinds);
         for (event, (request, correlation)) in found.events.iter().zip(&requests) {
-            assert_eq!(
-                (event.subject.clone(), event.tenant_id),
-                (id.to_string(), tenant)
-            );
-            let actor = if event.subject_version == 1 {
-                anna
-            } else {
-                ben
-            };
+            assert_eq!((event.subject.clone(), event.tenant_id), (id.to_string(), tenant));
+            let actor = if event.subject_version == 1 { anna } else { ben };
             assert_eq!(event.actor, actor.to_string());
             assert_eq!(
                 (event.request_id.as_str(), event.correlation_id.as_str()),
                 (request.as_str(), correlation.as_str())
             );
-            let name = if event.subject_version == 1 {
-                "first"
-            } else {
-                "second"
-            };
+            let name = if event.subject_version == 1 { "first" } else { "second" };
             assert_eq!(event.data, format!("{{\"name\":\"{name}\"}}"));
         }
-        assert_eq!(
-            found.events.last().map(|event| event.occurred_at),
-            Some(rows[2].updated_at)
-        );
-    }
-}
-
-#[tokio::test]
-async fn another_version_is_refused_and_changes_nothing() {
-    for database in engines().await {
-        let store = ground::open(&database).await;
-        let tenant = shop::tenant(&store, "one").await;
-        let id = add(&store, tenant, "first").await.expect("adds");
-        let before = history(&store, tenant).await;
-        for expected in [0, 2, i64::MAX] {
-            let mut ctx = shop::ctx(tenant);
-            let mut writer = store.write(&mut ctx).await.expect("opens");
-            let error = writer
-                .update::<Entity>(id, Some(expected), renamed("x"))
-                .await
-                .expect_err("stale");
-            assert_eq!(
-                (error.status(), error.code()),
-                (412, "request.version_mismatch")
-            );
-            let error = writer
-                .delete::<Entity>(id, Some(expected))
-                .await
-                .expect_err("stale");
-            assert_eq!(error.status(), 412);
-            writer
-                .commit(Answer::no_content())
-                .await
-                .expect("a refusal is no failure");
-        }
-        assert_eq!(history(&store, tenant).await, before);
-        let mut ctx = shop::ctx(tenant);
-        let mut writer = store.write(&mut ctx).await.expect("opens");
-        assert_eq!(
-            writer
-                .update::<Entity>(id, Some(1), renamed("x"))
-                .await
-                .expect("current")
-                .version,
-            2
-        );
-    }
-}
-
-#[tokio::test]
-async fn of_two_writers_with_the_same_version_one_is_refused() {
-    for database in engines().await {
-        let store = ground::open(&database).await;
-        let tenant = shop::tenant(&store, "one").await;
-        let id = add(&store, tenant, "first").await.expect("adds");
-        let rename = |name: &'static str| {
-            let store = store.clone();
-            tokio::spawn(async move {
-                let mut ctx = shop::ctx(tenant);
-                let mut writer = store.write(&mut ctx).await?;
-                writer.update::<Entity>(id, Some(1), renamed(name)).await?;
-                writer.commit(Answer::no_content()).await
-            })
-        };
-        let (left, right) = (rename("left"), rename("right"));
-        let ends = [left.await.expect("ends"), right.await.expect("ends")];
-        assert_eq!(ends.iter().filter(|end| end.is_ok()).count(), 1);
-        let refused = ends
-            .into_iter()
-            .find_map(Result::err)
-            .expect("one is refused");
-        assert_eq!(refused.kind(), Kind::Precondition, "{refused}");
-        let found = history(&store, tenant).await;
-        found.assert_whole();
-        assert_eq!(found.shelves[0].version, 2);
+        assert_eq!(found.events.last().map(|event| event.occurred_at), Some(rows[2].updated_at));
     }
 }
 
@@ -188,10 +70,7 @@ async fn of_two_writers_with_the_same_version_one_is_refused() {
 async fn columns_that_the_writer_owns_are_not_for_the_caller_to_set() {
     for database in engines().await {
         let store = ground::open(&database).await;
-        let (mine, other) = (
-            shop::tenant(&store, "one").await,
-            shop::tenant(&store, "two").await,
-        );
+        let (mine, other) = (shop::tenant(&store, "one").await, shop::tenant(&store, "two").await);
         let forged = || shelves::ActiveModel {
             tenant_id: Set(other),
             created_at: Set(kernel::Timestamp(1)),
@@ -207,37 +86,16 @@ async fn columns_that_the_writer_owns_are_not_for_the_caller_to_set() {
         let mut writer = store.write(&mut ctx).await.expect("opens");
         let now = writer.now();
         let first = writer.insert::<Entity>(forged()).await.expect("inserts");
-        let moved = shelves::ActiveModel {
-            id: Set(Id::new()),
-            ..forged()
-        };
-        let second = writer
-            .update::<Entity>(first.id, Some(1), moved)
-            .await
-            .expect("updates");
+        let moved = shelves::ActiveModel { id: Set(Id::new()), ..forged() };
+        let second = writer.update::<Entity>(first.id, Some(1), moved).await.expect("updates");
         let changed = writer.change::<Entity>(first.id);
-        let changed = changed
-            .set(Column::TenantId, other)
-            .set(Column::Version, 70i64);
-        let third = changed
-            .set_expr(Column::DeletedAt, Expr::value(1i64))
-            .run("renamed")
-            .await
-            .expect("changes");
+        let changed = changed.set(Column::TenantId, other).set(Column::Version, 70i64);
+        let third = changed.set_expr(Column::DeletedAt, Expr::value(1i64)).run("renamed").await.expect("changes");
         writer.commit(Answer::no_content()).await.expect("commits");
         for (row, version) in [(&first, 1), (&second, 2), (&third, 3)] {
-            assert_eq!(
-                (row.tenant_id, row.id, row.version),
-                (mine, first.id, version)
-            );
-            assert_eq!(
-                (row.created_at, row.updated_at, row.deleted_at),
-                (now, now, None)
-            );
-            assert_eq!(
-                (row.created_by.as_str(), row.updated_by.as_str()),
-                (&*user.to_string(), &*user.to_string())
-            );
+            assert_eq!((row.tenant_id, row.id, row.version), (mine, first.id, version));
+            assert_eq!((row.created_at, row.updated_at, row.deleted_at), (now, now, None));
+            assert_eq!((row.created_by.as_str(), row.updated_by.as_str()), (&*user.to_string(), &*user.to_string()));
         }
         let found = history(&store, mine).await;
         found.assert_whole();
@@ -250,10 +108,7 @@ async fn columns_that_the_writer_owns_are_not_for_the_caller_to_set() {
 async fn what_another_tenant_has_is_not_found_and_stays_as_it_is() {
     for database in engines().await {
         let store = ground::open(&database).await;
-        let (mine, other) = (
-            shop::tenant(&store, "one").await,
-            shop::tenant(&store, "two").await,
-        );
+        let (mine, other) = (shop::tenant(&store, "one").await, shop::tenant(&store, "two").await);
         let live = add(&store, other, "live").await.expect("adds");
         let gone = add(&store, other, "gone").await.expect("adds");
         let mut ctx = shop::ctx(other);
@@ -266,28 +121,11 @@ async fn what_another_tenant_has_is_not_found_and_stays_as_it_is() {
         let mut writer = store.write(&mut ctx).await.expect("opens");
         for id in [live, gone, Id::<Shelf>::new()] {
             for expected in [None, Some(1), Some(2)] {
-                let error = writer
-                    .update::<Entity>(id, expected, renamed("x"))
-                    .await
-                    .expect_err("not mine");
+                let error = writer.update::<Entity>(id, expected, renamed("x")).await.expect_err("not mine");
                 assert_eq!((error.status(), error.code()), (404, "request.not_found"));
-                assert_eq!(
-                    writer
-                        .delete::<Entity>(id, expected)
-                        .await
-                        .expect_err("not mine")
-                        .status(),
-                    404
-                );
+                assert_eq!(writer.delete::<Entity>(id, expected).await.expect_err("not mine").status(), 404);
             }
-            assert_eq!(
-                writer
-                    .restore::<Entity>(id)
-                    .await
-                    .expect_err("not mine")
-                    .status(),
-                404
-            );
+            assert_eq!(writer.restore::<Entity>(id).await.expect_err("not mine").status(), 404);
             let widened = writer.change::<Entity>(id).set(Column::Name, "x");
             let widened = widened.guard(Column::Name.eq("live").or(Expr::value(1).eq(1)));
             assert_eq!(widened.run_if("renamed").await.expect("runs"), None);
@@ -295,82 +133,6 @@ async fn what_another_tenant_has_is_not_found_and_stays_as_it_is() {
         writer.commit(Answer::no_content()).await.expect("commits");
         assert_eq!(history(&store, other).await, before);
         let mine = history(&store, mine).await;
-        assert!(
-            mine.shelves.is_empty() && mine.events.is_empty(),
-            "{mine:?}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn a_guard_that_does_not_hold_changes_nothing_and_says_so() {
-    for database in engines().await {
-        let store = ground::open(&database).await;
-        let tenant = shop::tenant(&store, "one").await;
-        let id = add(&store, tenant, "first").await.expect("adds");
-        let before = history(&store, tenant).await;
-        let mut ctx = shop::ctx(tenant);
-        let mut writer = store.write(&mut ctx).await.expect("opens");
-        fn rename<'w>(
-            writer: &'w mut Writer<'_>,
-            id: Id<Shelf>,
-            from: &str,
-        ) -> store::Change<'w, Entity> {
-            writer
-                .change::<Entity>(id)
-                .set(Column::Name, "second")
-                .guard(Column::Name.eq(from))
-        }
-        assert_eq!(
-            rename(&mut writer, id, "other")
-                .run_if("renamed")
-                .await
-                .expect("runs"),
-            None
-        );
-        let error = rename(&mut writer, id, "other")
-            .run("renamed")
-            .await
-            .expect_err("guarded");
-        assert_eq!(
-            (error.status(), error.code()),
-            (409, "request.refused_by_state")
-        );
-        // The version is right: it is the guard that refuses, so reading again would not help.
-        let error = rename(&mut writer, id, "other")
-            .expect_version(Some(1))
-            .run("renamed")
-            .await;
-        assert_eq!(
-            error.expect_err("guarded").code(),
-            "request.refused_by_state"
-        );
-        let error = rename(&mut writer, id, "first")
-            .expect_version(Some(9))
-            .run("renamed")
-            .await;
-        assert_eq!(error.expect_err("stale").status(), 412);
-        writer.commit(Answer::no_content()).await.expect("commits");
-        assert_eq!(history(&store, tenant).await, before);
-
-        let mut ctx = shop::ctx(tenant);
-        let mut writer = store.write(&mut ctx).await.expect("opens");
-        let told = rename(&mut writer, id, "first")
-            .event_data(|row| serde_json::json!({ "now": row.name }));
-        assert_eq!(
-            told.run_if("renamed")
-                .await
-                .expect("runs")
-                .expect("holds")
-                .version,
-            2
-        );
-        writer.commit(Answer::no_content()).await.expect("commits");
-        let found = history(&store, tenant).await;
-        found.assert_whole();
-        assert_eq!(
-            (found.events[1].kind.as_str(), found.events[1].data.as_str()),
-            ("shop.shelf.renamed", r#"{"now":"second"}"#)
-        );
+        assert!(mine.shelves.is_empty() && mine.events.is_empty(), "{mine:?}");
     }
 }
