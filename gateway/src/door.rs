@@ -71,32 +71,34 @@ impl Default for DoorConfig {
     }
 }
 
+/// What the doors of all cores have in common.
+#[derive(Clone)]
+pub struct DoorParts {
+    /// Where the doors stand.
+    pub entry: Entry,
+    /// The operator token.
+    pub operator: OperatorToken,
+    /// The runtime of the services.
+    pub runtime: Handle,
+    /// The clock.
+    pub clock: Clock,
+    /// The limits.
+    pub config: DoorConfig,
+    /// How many requests are worked on, over all cores.
+    pub working: Arc<AtomicUsize>,
+}
+
 /// The front door.
 pub struct Door {
     plan: Plan,
-    entry: Entry,
-    operator: OperatorToken,
-    runtime: Handle,
-    clock: Clock,
-    config: DoorConfig,
-    working: Arc<AtomicUsize>,
+    parts: DoorParts,
     gauge: Gauge,
 }
 
 impl Door {
-    /// Returns a door over this plan. `runtime` is that of the services; `working` is shared by
-    /// the doors of all cores.
-    pub fn new(
-        plan: Plan,
-        entry: Entry,
-        operator: OperatorToken,
-        runtime: Handle,
-        clock: Clock,
-        config: DoorConfig,
-        working: Arc<AtomicUsize>,
-        metrics: &Metrics,
-    ) -> Self {
-        Self { plan, entry, operator, runtime, clock, config, working, gauge: metrics.in_flight() }
+    /// Returns a door over this plan.
+    pub fn new(plan: Plan, parts: DoorParts, metrics: &Metrics) -> Self {
+        Self { plan, parts, gauge: metrics.in_flight() }
     }
 
     /// Answers a request.
@@ -135,13 +137,15 @@ impl Door {
                 )
                 .status_code(504)
             };
-            tokio::time::timeout(self.config.timeout, found.backend.call(request, &target)).await.map_err(|_| late())?
+            tokio::time::timeout(self.parts.config.timeout, found.backend.call(request, &target))
+                .await
+                .map_err(|_| late())?
         }
         .await;
 
         let response = web::render(answered.unwrap_or_else(|error| Problem::from(error).into_response()), &ids);
         let shape = route.as_ref().map_or(Shape::Plain, |route| route.shape);
-        let mut response = match self.entry {
+        let mut response = match self.parts.entry {
             Entry::Public(_) => shape::apply(response, shape, plain, &ids, began).await,
             Entry::Internal(_) => response,
         };
@@ -169,10 +173,10 @@ impl Door {
 
     /// Turns requests away while too many are worked on; health and metrics are always let in.
     fn admit(&self, path: &str) -> Result<Working> {
-        let working = self.working.fetch_add(1, Ordering::Relaxed);
+        let working = self.parts.working.fetch_add(1, Ordering::Relaxed);
         self.gauge.inc();
-        let admitted = Working { count: self.working.clone(), gauge: self.gauge.clone() };
-        if working >= self.config.in_flight && !path.starts_with("/health") && path != "/metrics" {
+        let admitted = Working { count: self.parts.working.clone(), gauge: self.gauge.clone() };
+        if working >= self.parts.config.in_flight && !path.starts_with("/health") && path != "/metrics" {
             return Err(
                 Error::unavailable("gateway.overloaded", "too many requests at once; try again shortly").retry_after(1)
             );
@@ -189,15 +193,16 @@ impl Door {
     ) -> Result<Option<Principal>> {
         let token = bearer(request.headers())?;
         if access == Access::Operator {
-            if token.is_some_and(|token| self.operator.is(token)) {
+            if token.is_some_and(|token| self.parts.operator.is(token)) {
                 request.extensions_mut().insert(Operator);
             }
             return Ok(None);
         }
-        match &self.entry {
+        match &self.parts.entry {
             Entry::Internal(key) => {
                 let Some(signed) = signed else { return Ok(None) };
-                let (sent, principal) = key.verify(request.method(), request.uri().path(), signed, self.clock.now())?;
+                let (sent, principal) =
+                    key.verify(request.method(), request.uri().path(), signed, self.parts.clock.now())?;
                 *ids = sent;
                 Ok(principal)
             }
@@ -208,7 +213,7 @@ impl Door {
                 request.headers_mut().remove(AUTHORIZATION);
                 let authenticate = authenticate.clone();
                 // The database belongs to the services' runtime, not to this core's.
-                let checked = self.runtime.spawn(async move { authenticate.bearer(&token).await });
+                let checked = self.parts.runtime.spawn(async move { authenticate.bearer(&token).await });
                 let failed = |error| Error::internal("authentication failed to run").source_error(error);
                 checked.await.map_err(failed)?.map(Some)
             }

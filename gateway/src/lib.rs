@@ -9,7 +9,7 @@ mod plan;
 mod server;
 mod shape;
 
-pub use door::{Authenticate, Door, DoorConfig, Entry, OperatorToken};
+pub use door::{Authenticate, Door, DoorConfig, DoorParts, Entry, OperatorToken};
 pub use metrics::Metrics;
 pub use plan::{Mount, Plan};
 pub use server::{Drain, Server, ServerConfig};

@@ -7,6 +7,7 @@ pub mod data_folder;
 pub mod docs;
 pub mod health;
 pub mod logging;
+pub mod operator;
 pub mod serve;
 pub mod services;
 
@@ -14,4 +15,3 @@ mod admin;
 mod data;
 mod doctor;
 mod http_client;
-mod operator;

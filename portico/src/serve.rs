@@ -2,11 +2,12 @@
 //! bottom. Not for what any of them does.
 
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use gateway::{Authenticate, Door, DoorConfig, Drain, Entry, Metrics, Mount, OperatorToken, Plan, ServerConfig};
+use gateway::{
+    Authenticate, Door, DoorConfig, DoorParts, Drain, Entry, Metrics, Mount, OperatorToken, Plan, ServerConfig,
+};
 use identity::{Authenticator, FirstStart, RolePermissions};
 use kernel::{Clock, Error, Result};
 use service::{App, Backend, Local, Remote, Service};
@@ -86,6 +87,7 @@ pub async fn start(config: &Config) -> Result<Running> {
     // The services, and their data.
     let mut all = services::all();
     let roles = Roles::read(config, &all)?;
+    let key = cluster_key(config, &roles, &all)?;
     store::register_constraints(all.iter().flat_map(|service| service.constraints.iter().copied()).collect());
     let store = open_store(config, &all, &clock).await?;
     let first_start = identity::first_start(&store).await?;
@@ -108,7 +110,7 @@ pub async fn start(config: &Config) -> Result<Running> {
     let entry = if roles.gateway {
         Entry::Public(Arc::new(Bearer(Authenticator::new(store.clone(), permissions))))
     } else {
-        Entry::Internal(ContextKey::new(config.cluster.secret.as_bytes())?)
+        Entry::Internal(key.clone().expect("a process without a gateway was checked to have a key"))
     };
     let app = App { store: store.clone() };
     let mut places = Vec::new();
@@ -124,19 +126,18 @@ pub async fn start(config: &Config) -> Result<Running> {
     }
     let factory = DoorFactory {
         places: Arc::new(places),
-        entry,
-        operator: OperatorToken::new(&operator_token),
-        runtime: Handle::current(),
-        clock: clock.clone(),
-        config: DoorConfig {
-            in_flight: config.server.in_flight,
-            timeout: Duration::from_millis(config.server.request_timeout_ms),
+        parts: DoorParts {
+            entry,
+            operator: OperatorToken::new(&operator_token),
+            runtime: Handle::current(),
+            clock: clock.clone(),
+            config: DoorConfig {
+                in_flight: config.server.in_flight,
+                timeout: Duration::from_millis(config.server.request_timeout_ms),
+            },
+            working: Arc::default(),
         },
-        key: match config.cluster.secret.as_str() {
-            "" => None,
-            secret => Some(ContextKey::new(secret.as_bytes())?),
-        },
-        working: Arc::default(),
+        key,
         metrics,
     };
     factory.door()?; // A mistake in the route table shows before a socket opens.
@@ -159,6 +160,22 @@ pub async fn start(config: &Config) -> Result<Running> {
         first_start,
         _lock: lock,
     })
+}
+
+/// Returns the key of the split form; a mistake in it shows before anything is opened or made.
+fn cluster_key(config: &Config, roles: &Roles, all: &[Service]) -> Result<Option<ContextKey>> {
+    let remote: Vec<&Service> = all.iter().filter(|service| roles.gateway && !roles.runs(service)).collect();
+    for service in &remote {
+        upstream(config, service)?;
+    }
+    if config.cluster.secret.is_empty() {
+        if roles.gateway && remote.is_empty() {
+            return Ok(None);
+        }
+        let message = "the split form needs cluster.secret, the same in all processes, at least 32 bytes";
+        return Err(Error::invalid("config.cluster_secret", message));
+    }
+    ContextKey::new(config.cluster.secret.as_bytes()).map(Some)
 }
 
 /// Brings the schema up to date where that is wanted, and opens the store.
@@ -197,13 +214,8 @@ fn upstream(config: &Config, service: &Service) -> Result<String> {
 #[derive(Clone)]
 struct DoorFactory {
     places: Arc<Vec<(Service, Place)>>,
-    entry: Entry,
-    operator: OperatorToken,
-    runtime: Handle,
-    clock: Clock,
-    config: DoorConfig,
+    parts: DoorParts,
     key: Option<ContextKey>,
-    working: Arc<AtomicUsize>,
     metrics: Arc<Metrics>,
 }
 
@@ -212,23 +224,16 @@ impl DoorFactory {
         let mut mounts = Vec::new();
         for (service, place) in self.places.iter() {
             let backend = match place {
-                Place::Here(router) => Backend::Local(Local::new(router.clone(), self.runtime.clone())),
+                Place::Here(router) => Backend::Local(Local::new(router.clone(), self.parts.runtime.clone())),
                 Place::There(url) => {
-                    Backend::Remote(Remote::new(url, self.key.clone(), self.clock.clone(), self.config.timeout)?)
+                    let remote =
+                        Remote::new(url, self.key.clone(), self.parts.clock.clone(), self.parts.config.timeout)?;
+                    Backend::Remote(Box::new(remote))
                 }
             };
             mounts.push(Mount { service, backend });
         }
-        Ok(Door::new(
-            Plan::compile(mounts, &self.metrics)?,
-            self.entry.clone(),
-            self.operator.clone(),
-            self.runtime.clone(),
-            self.clock.clone(),
-            self.config,
-            self.working.clone(),
-            &self.metrics,
-        ))
+        Ok(Door::new(Plan::compile(mounts, &self.metrics)?, self.parts.clone(), &self.metrics))
     }
 }
 

@@ -24,7 +24,7 @@ impl RequestId {
 
     /// Returns a new id.
     pub fn create() -> Self {
-        Self(uuid::Uuid::now_v7().to_string().into())
+        Self(crate::TenantId::new().uuid().to_string().into())
     }
 
     /// Returns the id's text.

@@ -26,7 +26,7 @@ pub enum Backend {
     /// The service runs in this process.
     Local(Local),
     /// The service runs elsewhere.
-    Remote(Remote),
+    Remote(Box<Remote>),
 }
 
 impl Backend {

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use gateway::{Authenticate, Door, DoorConfig, Entry, Metrics, Mount, OperatorToken, Plan};
+use gateway::{Authenticate, Door, DoorConfig, DoorParts, Entry, Metrics, Mount, OperatorToken, Plan};
 use http::{Method, StatusCode};
 use identity::{Authenticator, Member, RolePermissions};
 use kernel::{Actor, Clock, Ctx, CtxParts, PermissionSet, RequestId, TenantId, Timestamp, UserId};
@@ -115,9 +115,15 @@ impl TestApp {
             Mount { service, backend: Backend::Local(Local::new(router, Handle::current())) }
         };
         let plan = Plan::compile(services.iter().map(mount).collect(), &metrics).expect("the routes do not clash");
-        let operator = OperatorToken::new(OPERATOR);
-        let config = DoorConfig::default();
-        let door = Door::new(plan, entry, operator, Handle::current(), clock.clone(), config, Arc::default(), &metrics);
+        let parts = DoorParts {
+            entry,
+            operator: OperatorToken::new(OPERATOR),
+            runtime: Handle::current(),
+            clock: clock.clone(),
+            config: DoorConfig::default(),
+            working: Arc::default(),
+        };
+        let door = Door::new(plan, parts, &metrics);
         let names = AtomicU64::new(0);
         Self { door, store, database, clock, permissions, document, minted, templates, names }
     }

@@ -2,10 +2,11 @@
 //! other tenant, a caller without the permission and a caller without a token never see it and
 //! change nothing. An operation without a fixture fails the sweep. Not for what an operation does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 
 use http::Method;
+use identity::Member;
 use serde_json::Value;
 
 use crate::app::{TestApp, TestTenant};
@@ -70,12 +71,15 @@ impl Attempt {
     }
 }
 
-type Prepare = Box<dyn for<'a> Fn(&'a TestApp, &'a TestTenant) -> Pin<Box<dyn Future<Output = Attempt> + Send + 'a>>>;
+type Prepare = Box<
+    dyn for<'a> Fn(&'a TestApp, &'a TestTenant) -> Pin<Box<dyn Future<Output = Attempt> + Send + 'a>> + Send + Sync,
+>;
 
 /// A sweep in the making: one fixture an operation.
 #[derive(Default)]
 pub struct Sweep {
     fixtures: BTreeMap<String, Prepare>,
+    own_token: BTreeSet<String>,
 }
 
 /// Somebody's try at an operation.
@@ -92,10 +96,26 @@ impl Sweep {
         mut self,
         id: &str,
         prepare: impl for<'a> Fn(&'a TestApp, &'a TestTenant) -> Pin<Box<dyn Future<Output = Attempt> + Send + 'a>>
+        + Send
+        + Sync
         + 'static,
     ) -> Self {
         self.fixtures.insert(id.to_owned(), Box::new(prepare));
         self
+    }
+
+    /// Says how an operation is tried that ends the token it is asked with: it gets one of its own.
+    #[must_use]
+    pub fn operation_with_own_token(
+        mut self,
+        id: &str,
+        prepare: impl for<'a> Fn(&'a TestApp, &'a TestTenant) -> Pin<Box<dyn Future<Output = Attempt> + Send + 'a>>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        self.own_token.insert(id.to_owned());
+        self.operation(id, prepare)
     }
 
     /// Says that an operation needs nothing made first.
@@ -141,9 +161,14 @@ impl Sweep {
     ) {
         let security = written["security"].as_array().and_then(|list| list.first()).cloned();
         let operator = security.as_ref().is_some_and(|scheme| scheme.get("operator").is_some());
-        let owner_token = if operator { app.operator_token() } else { &owner.admin_token };
+        let own = self.own_token.contains(id);
+        let owner_token = match (operator, own) {
+            (true, _) => app.operator_token().to_owned(),
+            (false, true) => app.issue(Member { tenant: owner.id, user: owner.admin }).await,
+            (false, false) => owner.admin_token.clone(),
+        };
         let attempt = prepare(app, owner).await;
-        let answer = send(app, method, &attempt, Some(owner_token)).await;
+        let answer = send(app, method, &attempt, Some(&owner_token)).await;
         let shown = attempt.sentinel.as_ref().is_none_or(|sentinel| answer.text().contains(sentinel));
         if answer.status.as_u16() != attempt.status || !shown {
             wrong.push(format!("{id} as owner: {} {}", answer.status, answer.text()));
@@ -167,7 +192,11 @@ impl Sweep {
             Expect::NotFound => &[404],
             Expect::Own => &[attempt.status],
         };
-        refused(app, owner, prepare, as_whom("the other tenant"), Some(&other.admin_token), allowed, wrong).await;
+        let other_token = match own {
+            true => app.issue(Member { tenant: other.id, user: other.admin }).await,
+            false => other.admin_token.clone(),
+        };
+        refused(app, owner, prepare, as_whom("the other tenant"), Some(&other_token), allowed, wrong).await;
     }
 }
 

@@ -10,3 +10,5 @@ mod data_commands;
 mod drain;
 mod fresh_database;
 mod process;
+mod split;
+mod sweep;

@@ -33,7 +33,8 @@ enum Place {
 
 impl Place {
     fn of(name: &str, folder: &Path) -> Option<Self> {
-        if folder.parent().and_then(Path::file_name).is_some_and(|parent| parent == "services") {
+        if folder.parent().and_then(Path::file_name).is_some_and(|parent| parent == "services" || parent == "examples")
+        {
             return Some(Self::AService);
         }
         Some(match name {
@@ -64,7 +65,8 @@ impl Place {
             // Neither another service nor the gateway; the gateway no service.
             Self::AService | Self::Gateway => &[Kernel, Store, Web, Flow, Service, Contracts],
             // Builds the whole house for a test, and is handed the services by it.
-            Self::Testkit => &[Kernel, Store, Web, Flow, Service, Contracts, Gateway],
+            // It signs people in for real, so the identity service is among them.
+            Self::Testkit => &[Kernel, Store, Web, Flow, Service, Contracts, AService, Gateway],
             Self::Portico => &[Kernel, Store, Web, Flow, Service, Contracts, AService, Gateway],
             Self::Bench => &[Kernel, Store, Web, Flow, Service, Contracts, AService, Gateway, Portico],
         }

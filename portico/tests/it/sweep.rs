@@ -1,0 +1,160 @@
+//! Every operation that the binary serves, tried as everybody, behind both walls between tenants
+//! and behind each of them alone. A new operation fails here until it has a fixture.
+
+use std::sync::Arc;
+
+use portico::{docs, health, operator, services};
+use serde_json::json;
+use service::Service;
+use store::{Engine, Walls};
+use testkit::{Attempt, Sweep, TestApp, TestTenant};
+
+/// What no answer to anybody but the owner may show.
+const SENTINEL: &str = "sentinel-7f3a";
+
+fn everything() -> Vec<Service> {
+    let mut all = services::all();
+    let names = all.iter().map(|service| service.name).collect();
+    all.push(health::service(names, health::Readiness::default(), Arc::default()));
+    let document = Arc::new(std::sync::OnceLock::new());
+    document.get_or_init(|| docs::written(&service::document(&all)));
+    all.push(docs::service(document));
+    all.push(operator::service());
+    all
+}
+
+/// Creates an item of the owner's and returns its path.
+async fn item(app: &TestApp, owner: &TestTenant) -> String {
+    let sku = kernel::TenantId::new().to_string();
+    let body = json!({ "sku": sku, "name": SENTINEL });
+    let made = app.post("/api/inventory").token(&owner.admin_token).json(&body).send().await.expect(201);
+    let path = made.header("location").to_owned();
+    let adjust = json!({ "delta": 5, "reason": "opening", "note": SENTINEL });
+    app.post(&format!("{path}/adjust")).token(&owner.admin_token).json(&adjust).send().await.expect(200);
+    app.relay().await;
+    path
+}
+
+async fn deleted_item(app: &TestApp, owner: &TestTenant) -> String {
+    let path = item(app, owner).await;
+    app.request(http::Method::DELETE, &path).token(&owner.admin_token).send().await.expect(200);
+    path
+}
+
+fn sweep() -> Sweep {
+    let public = [
+        ("health_get_health", "/health"),
+        ("health_get_live", "/health/live"),
+        ("health_get_ready", "/health/ready"),
+        ("health_get_database", "/health/database"),
+        ("docs_get_openapi", "/openapi.json"),
+        ("docs_get_page", "/docs"),
+        ("health_get_metrics", "/metrics"),
+    ];
+    let sweep = public.into_iter().fold(Sweep::default(), |sweep, (id, path)| sweep.plain(id, Attempt::at(path)));
+    sweep
+        .operation("inventory_list_items", |app, owner| {
+            Box::pin(async move {
+                item(app, owner).await;
+                Attempt::at("/api/inventory?limit=200").shows(SENTINEL).own()
+            })
+        })
+        .operation("inventory_create_item", |_, _| {
+            Box::pin(async move {
+                let sku = kernel::TenantId::new().to_string();
+                let body = json!({ "sku": sku, "name": "of whoever creates it" });
+                Attempt::at("/api/inventory").body(body).status(201).own()
+            })
+        })
+        .operation("inventory_get_item", |app, owner| {
+            Box::pin(async move { Attempt::at(item(app, owner).await).shows(SENTINEL) })
+        })
+        .operation("inventory_update_item", |app, owner| {
+            Box::pin(async move { Attempt::at(item(app, owner).await).body(json!({ "unit": "gram" })).shows(SENTINEL) })
+        })
+        .operation("inventory_delete_item", |app, owner| Box::pin(async move { Attempt::at(item(app, owner).await) }))
+        .operation("inventory_restore_item", |app, owner| {
+            Box::pin(async move { Attempt::at(format!("{}/restore", deleted_item(app, owner).await)).shows(SENTINEL) })
+        })
+        .operation("inventory_adjust_item", |app, owner| {
+            Box::pin(async move {
+                let body = json!({ "delta": -1, "reason": "sold" });
+                Attempt::at(format!("{}/adjust", item(app, owner).await)).body(body).shows(SENTINEL)
+            })
+        })
+        .operation("inventory_list_movements", |app, owner| {
+            Box::pin(async move { Attempt::at(format!("{}/logs", item(app, owner).await)).shows(SENTINEL) })
+        })
+        .operation("inventory_export_items", |app, owner| {
+            Box::pin(async move {
+                item(app, owner).await;
+                Attempt::at("/api/inventory/export/inventory?format=csv").shows(SENTINEL).own()
+            })
+        })
+        .operation("events_list_events", |app, owner| {
+            Box::pin(async move {
+                item(app, owner).await;
+                Attempt::at("/api/events?type=inventory.item.created&limit=200").shows(SENTINEL).own()
+            })
+        })
+        .operation("identity_get_me", |_, owner| {
+            Box::pin(async move { Attempt::at("/api/auth/me").shows(&owner.slug).own() })
+        })
+        .operation("identity_sign_in", |app, owner| {
+            Box::pin(async move {
+                let made = identity::create_sign_in_code(app.store(), &owner.slug).await.expect("a code");
+                Attempt::at("/api/auth/login").body(json!({ "code": made.code })).shows(&owner.slug)
+            })
+        })
+        .operation("operator_create_sign_in_code", |_, owner| {
+            Box::pin(async move {
+                Attempt::at("/operator/sign-in-codes").body(json!({ "organization": owner.slug })).status(201)
+            })
+        })
+        // Signing out ends the very token that the sweep goes on with, so it comes with its own.
+        .operation_with_own_token("identity_sign_out", |_, _| {
+            Box::pin(async move { Attempt::at("/api/auth/logout").status(204).own() })
+        })
+}
+
+async fn swept(engine: Engine, walls: Walls) {
+    sweep().run(&TestApp::start(engine, everything(), walls).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_on_sqlite() {
+    swept(Engine::Sqlite, Walls::default()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_on_postgres() {
+    if testkit::postgres_url().is_some() {
+        swept(Engine::Postgres, Walls::default()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_with_the_filter_alone() {
+    if testkit::postgres_url().is_some() {
+        swept(Engine::Postgres, Walls { filter: true, row_security: false }).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_with_row_level_security_alone() {
+    if testkit::postgres_url().is_some() {
+        swept(Engine::Postgres, Walls { filter: false, row_security: true }).await;
+    }
+}
+
+/// The sweep is worth nothing if it stays green without any wall.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_any_wall_the_sweep_fails() {
+    let app = TestApp::start(Engine::Sqlite, everything(), Walls { filter: false, row_security: false }).await;
+    let ran = tokio::spawn(async move { sweep().run(&app).await }).await;
+    let panic = ran.expect_err("the sweep must fail").into_panic();
+    let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+    for operation in ["inventory_get_item", "inventory_list_items", "inventory_adjust_item", "events_list_events"] {
+        assert!(text.contains(&format!("{operation} as the other tenant")), "{operation} is not caught:\n{text}");
+    }
+}
