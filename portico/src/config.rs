@@ -182,6 +182,11 @@ impl Config {
             self.store.url = format!("sqlite:{}", self.data_dir.join("portico.db").display());
         }
         self.store.engine()?;
+        let counts =
+            [("server.in_flight", self.server.in_flight), ("store.connections", self.store.connections as usize)];
+        if let Some((key, _)) = counts.iter().find(|(_, number)| *number == 0) {
+            return Err(Error::invalid("config.invalid", format!("{key} must be at least 1")));
+        }
         if self.server.cores == 0 {
             self.server.cores = std::thread::available_parallelism().map_or(1, usize::from);
         }

@@ -160,7 +160,7 @@ impl Store {
     pub async fn write<'c>(&self, ctx: &'c mut Ctx) -> Result<Writer<'c>> {
         self.refuse_when_closing()?;
         let open = self.open_write().await?;
-        self.enter_tenant(&open, ctx, "").await?;
+        self.enter_tenant(&open, ctx, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; ").await?;
         let idempotency = ctx.take_idempotency();
         let label = Label::new("write", ctx.tenant().to_string(), ctx.request_id().as_str().to_owned());
         let writer = Writer {
@@ -177,7 +177,8 @@ impl Store {
     pub async fn system(&self, purpose: Purpose) -> Result<System> {
         let open = self.open_write().await?;
         if self.engine() == Engine::Postgres {
-            let enter = format!("SET LOCAL ROLE {}", purpose.role());
+            // The relay looks again behind its fence, which needs READ COMMITTED whatever the server's default.
+            let enter = format!("SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET LOCAL ROLE {}", purpose.role());
             open.connection().execute_unprepared(&enter).await.map_err(from_database)?;
         }
         Ok(self.system_session(open, purpose, Some(self.inner.statistics.clone())))

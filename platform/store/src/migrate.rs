@@ -77,7 +77,7 @@ fn store_tables(schema: &mut Schema) {
          FOREIGN KEY (tenant_id) REFERENCES tenant (id)\n)"
     ));
     schema.both("CREATE INDEX event_log_subject ON event_log (tenant_id, subject, seq)");
-    schema.sql(Engine::Sqlite, "CREATE INDEX event_log_tenant ON event_log (tenant_id, seq)");
+    schema.sql(Engine::Sqlite, "CREATE INDEX event_log_tenant ON event_log (tenant_id, position)");
     schema.sql(Engine::Postgres, "CREATE UNIQUE INDEX event_log_position ON event_log (position)");
     schema.sql(Engine::Postgres, "CREATE INDEX event_log_tenant ON event_log (tenant_id, position)");
     schema.sql(Engine::Postgres, "CREATE INDEX event_log_waiting ON event_log (seq) WHERE position IS NULL");

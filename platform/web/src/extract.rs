@@ -96,7 +96,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
             Ok(axum::extract::Path(value)) => Ok(Self(value)),
             Err(error) => Err(Error::invalid(
                 "request.invalid_path",
-                format!("the path is not valid: {}", plain(&error.body_text())),
+                format!("the path is not valid: {}", plain(error.body_text().trim_start_matches("Invalid URL: "))),
             )
             .into()),
         }

@@ -64,7 +64,7 @@ async fn adjust(
     Body(input): Body<AdjustItem>,
 ) -> web::Result {
     let (delta, reason) = (input.delta, input.reason.name());
-    if delta.0 == 0 || delta.0.abs() > MOST {
+    if delta.0 == 0 || !(-MOST..=MOST).contains(&delta.0) {
         return Err(Error::invalid("request.invalid_body", "the body is not valid")
             .field("delta", format!("must be from -{MOST} to {MOST} and not 0"))
             .into());
