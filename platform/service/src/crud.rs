@@ -69,7 +69,9 @@ where
 {
     let spec = R::SPEC;
     let name = |verb: &str, noun: &str| format!("{}_{verb}_{noun}", spec.service);
-    let one = spec.singular.replace('_', " ");
+    let noun = spec.singular.replace('_', " ");
+    let article = if noun.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    let one = format!("{article} {noun}");
     let many = spec.plural.replace('_', " ");
     let events = R::Entity::EVENTS;
     let update = match spec.update {
@@ -93,25 +95,22 @@ where
         Operation::post(spec.path, name("create", spec.singular), create::<R>)
             .permission(spec.permissions.write)
             .describe(
-                format!("Create a {one}"),
-                format!("Gives the new {one} with its ETag and writes `{events}.created`."),
+                format!("Create {one}"),
+                format!("Gives the new {noun} with its ETag and writes `{events}.created`."),
             )
             .takes::<R::Create>()
             .gives::<R>(201, "Created")
             .problems(&[400, 409, 415]),
         Operation::get(spec.item_path, name("get", spec.singular), get::<R>)
             .permission(spec.permissions.read)
-            .describe(
-                format!("Get a {one}"),
-                "Gives it with its ETag; `If-None-Match` answers 304 when it is unchanged.",
-            )
+            .describe(format!("Get {one}"), "Gives it with its ETag; `If-None-Match` answers 304 when it is unchanged.")
             .gives::<R>(200, "Found")
             .gives_other(304, "Unchanged", &[])
             .problems(&[400, 404]),
         Operation::new(update, spec.item_path, name("update", spec.singular), self::update::<R>)
             .permission(spec.permissions.write)
             .describe(
-                format!("Change a {one}"),
+                format!("Change {one}"),
                 format!(
                     "Sets the fields that are named and leaves the others. With `If-Match`, only if that is still the \
                      current version, else 412. Writes `{events}.updated`."
@@ -123,7 +122,7 @@ where
         Operation::new(Method::DELETE, spec.item_path, name("delete", spec.singular), delete::<R>)
             .permission(spec.permissions.delete)
             .describe(
-                format!("Delete a {one}"),
+                format!("Delete {one}"),
                 format!("It can be restored. `If-Match` as with a change. Writes `{events}.deleted`."),
             )
             .gives_other(204, "Deleted", &[])
@@ -131,7 +130,7 @@ where
         Operation::post(spec.restore_path, name("restore", spec.singular), restore::<R>)
             .permission(spec.permissions.restore)
             .describe(
-                format!("Restore a deleted {one}"),
+                format!("Restore {one} that was deleted"),
                 format!("409 where something live has taken its place. Writes `{events}.restored`."),
             )
             .gives::<R>(200, "Restored")

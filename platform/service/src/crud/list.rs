@@ -5,6 +5,7 @@ use axum::extract::State;
 use kernel::{Answer, Cursor, Error, Result, Timestamp};
 use sea_orm::sea_query::Order;
 use sea_orm::{ColumnTrait as _, Condition, ModelTrait as _, Value};
+use serde::Serialize;
 use serde_json::json;
 use store::{TenantEntity as _, TenantRow as _};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
@@ -17,6 +18,13 @@ use crate::resource::{Column, Field, FieldKind, Resource};
 
 const DEFAULT_LIMIT: u64 = 50;
 const MOST: u64 = 200;
+
+/// A page as it is written; its fields keep the order in which they are declared.
+#[derive(Serialize)]
+struct Listing<R> {
+    items: Vec<R>,
+    next: Option<String>,
+}
 
 /// What a list was asked for.
 struct Asked<C> {
@@ -197,5 +205,5 @@ pub(super) async fn list<R: Resource>(
         Cursor::after(&sort_name(&asked), key, row_id::<R::Entity>(row).uuid()).encode()
     });
     let items: Vec<R> = rows.iter().map(R::view).collect();
-    Ok(Answer::ok(&json!({ "items": items, "next": next }))?.into())
+    Ok(Answer::ok(&Listing { items, next })?.into())
 }

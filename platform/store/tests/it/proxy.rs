@@ -107,7 +107,8 @@ async fn carry(mut client: TcpStream, server: String, mut wire: watch::Receiver<
             changed = wire.changed() => if changed.is_err() { return },
             length = client.read(&mut asked) => {
                 let Ok(length @ 1..) = length else { return };
-                let commit = asked[..length].windows(6).any(|word| word == b"COMMIT");
+                // The whole statement, not READ COMMITTED.
+                let commit = asked[..length].windows(7).any(|word| word == b"COMMIT\0");
                 if commit && state == Wire::LosesCommit {
                     return;
                 }

@@ -1,11 +1,9 @@
 //! The inventory service through the door, on every engine that is there; one file per resource or
-//! action. Who may do what is the sweep's business, in the binary's tests.
+//! action, found by itself. Who may do what is the sweep's business, in the binary's tests.
 
 #![allow(missing_docs)]
 
-mod adjust;
-mod hostile;
-mod items;
+automod::dir!("tests/it");
 
 use serde_json::{Value, json};
 use testkit::{TestApp, TestTenant};
