@@ -1,8 +1,6 @@
 //! The binary from outside: real processes, real sockets, real signals. Not for what a router in
 //! memory can show.
 
-#![allow(missing_docs)]
-
 mod client;
 mod command_line;
 mod crash;

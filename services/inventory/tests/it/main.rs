@@ -1,8 +1,6 @@
 //! The inventory service through the door, on every engine that is there; one file per resource or
 //! action, found by itself. Who may do what is the sweep's business, in the binary's tests.
 
-#![allow(missing_docs)]
-
 automod::dir!("tests/it");
 
 use serde_json::{Value, json};
