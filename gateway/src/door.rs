@@ -1,8 +1,6 @@
 //! What every request walks through, in order. Read `handle` from top to bottom. Not for sockets:
 //! tests and the server call the same door.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -15,43 +13,24 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use kernel::{Clock, Error, Result};
 use prometheus_client::metrics::gauge::Gauge;
 use service::{Access, Shape};
-use subtle::ConstantTimeEq as _;
 use tokio::runtime::Handle;
 use web::{
-    CONTEXT_HEADER, CORRELATION_ID_HEADER, ContextKey, Operator, Principal, Problem, REQUEST_ID_HEADER, RequestIds,
+    CONTEXT_HEADER, CORRELATION_ID_HEADER, ClientAddress, ContextKey, Operator, PeerAddress, Principal, Problem,
+    REQUEST_ID_HEADER, RequestIds, SignedContext,
 };
 
+use crate::client::TrustedProxies;
 use crate::front;
+use crate::gate::{self, Gate, OperatorToken};
 use crate::metrics::Metrics;
 use crate::plan::{Found, Plan, Route};
 use crate::shape;
-
-/// Turns a bearer token into a checked caller.
-pub trait Authenticate: Send + Sync + 'static {
-    /// Returns the caller behind the token, or refuses it.
-    fn bearer<'a>(&'a self, token: &'a str) -> Pin<Box<dyn Future<Output = Result<Principal>> + Send + 'a>>;
-}
-
-/// The token of whoever runs the installation.
-#[derive(Clone)]
-pub struct OperatorToken(Arc<str>);
-
-impl OperatorToken {
-    /// Returns the token.
-    pub fn new(text: &str) -> Self {
-        Self(text.into())
-    }
-
-    fn is(&self, text: &str) -> bool {
-        !self.0.is_empty() && bool::from(self.0.as_bytes().ct_eq(text.as_bytes()))
-    }
-}
 
 /// Where the door stands.
 #[derive(Clone)]
 pub enum Entry {
     /// Towards the outside: callers bring tokens.
-    Public(Arc<dyn Authenticate>),
+    Public(Gate),
     /// Behind another gateway: callers bring a signed context.
     Internal(ContextKey),
 }
@@ -78,6 +57,8 @@ pub struct DoorParts {
     pub entry: Entry,
     /// The operator token.
     pub operator: OperatorToken,
+    /// The proxies in front of a public door.
+    pub trusted_proxies: TrustedProxies,
     /// The runtime of the services.
     pub runtime: Handle,
     /// The clock.
@@ -106,6 +87,8 @@ impl Door {
         let began = Instant::now();
         // The signed context is read before internal headers are dropped.
         let signed = request.headers().get(&CONTEXT_HEADER).cloned();
+        // And so is where it comes from, before a client can have that dropped as hop-by-hop.
+        let nearest = self.nearest(&request);
         let mut ids = RequestIds::from_headers(request.headers());
         front::strip_internal(request.headers_mut());
         front::strip_hop_by_hop(request.headers_mut());
@@ -113,7 +96,7 @@ impl Door {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
 
         let mut route: Option<Arc<Route>> = None;
-        let mut tenant = None;
+        let (mut tenant, mut token_sent) = (None, false);
         let answered = async {
             front::check_target(request.uri())?;
             let _working = self.admit(&path)?;
@@ -123,8 +106,16 @@ impl Door {
                 Found::Nothing => return Err(Error::not_found("request.no_route", "there is nothing at this path")),
             };
             route = Some(found.clone());
-            // Who is asking. What the route needs is checked where the handler is, local or not.
-            if let Some(principal) = self.identify(&mut request, signed.as_ref(), &mut ids, found.access).await? {
+            // From where, and who is asking. What the route needs is checked where the handler is, local or not.
+            let signed = self.open(&request, signed.as_ref())?;
+            if let Some(signed) = &signed {
+                ids = signed.ids.clone();
+            }
+            if let Some(client) = signed.as_ref().and_then(|signed| signed.client).or(nearest) {
+                request.extensions_mut().insert(client);
+            }
+            token_sent = found.access != Access::Public && gate::has_token(request.headers());
+            if let Some(principal) = self.identify(&mut request, signed, found.access).await? {
                 tenant = Some(principal.tenant);
                 request.extensions_mut().insert(principal);
             }
@@ -152,6 +143,9 @@ impl Door {
         front::strip_hop_by_hop(response.headers_mut());
         front::strip_internal(response.headers_mut());
         add_ids(response.headers_mut(), &ids);
+        if response.status() == StatusCode::UNAUTHORIZED {
+            gate::challenge(response.headers_mut(), token_sent && tenant.is_none());
+        }
         let (status, duration) = (response.status().as_u16(), began.elapsed());
         if let Some(route) = &route {
             route.metrics.count(status, duration);
@@ -184,39 +178,43 @@ impl Door {
         Ok(admitted)
     }
 
+    /// Returns who the socket and the trusted proxies say that a request comes from.
+    fn nearest(&self, request: &Request) -> Option<ClientAddress> {
+        let PeerAddress(peer) = request.extensions().get()?;
+        Some(ClientAddress(match self.parts.entry {
+            Entry::Public(_) => self.parts.trusted_proxies.client(peer.ip(), request.headers()),
+            Entry::Internal(_) => peer.ip().to_canonical(),
+        }))
+    }
+
+    /// Checks the signed context of a request that comes from a gateway.
+    fn open(&self, request: &Request, header: Option<&HeaderValue>) -> Result<Option<SignedContext>> {
+        let (Entry::Internal(key), Some(header)) = (&self.parts.entry, header) else { return Ok(None) };
+        key.verify(request.method(), request.uri().path(), header, self.parts.clock.now()).map(Some)
+    }
+
     async fn identify(
         &self,
         request: &mut Request,
-        signed: Option<&HeaderValue>,
-        ids: &mut RequestIds,
+        signed: Option<SignedContext>,
         access: Access,
     ) -> Result<Option<Principal>> {
-        let token = bearer(request.headers())?;
+        let header = gate::authorization(request.headers())?;
+        let token = header.as_ref().map(gate::bearer).transpose()?;
         if access == Access::Operator {
             if token.is_some_and(|token| self.parts.operator.is(token)) {
                 request.extensions_mut().insert(Operator);
             }
             return Ok(None);
         }
-        match &self.parts.entry {
-            Entry::Internal(key) => {
-                let Some(signed) = signed else { return Ok(None) };
-                let (sent, principal) =
-                    key.verify(request.method(), request.uri().path(), signed, self.parts.clock.now())?;
-                *ids = sent;
-                Ok(principal)
-            }
-            Entry::Public(authenticate) => {
-                let Some(token) = token.filter(|_| access != Access::Public).map(str::to_owned) else {
-                    return Ok(None);
-                };
+        match (&self.parts.entry, token) {
+            (Entry::Internal(_), _) => Ok(signed.and_then(|signed| signed.principal)),
+            (Entry::Public(gate), Some(token)) if access != Access::Public => {
                 request.headers_mut().remove(AUTHORIZATION);
-                let authenticate = authenticate.clone();
-                // The database belongs to the services' runtime, not to this core's.
-                let checked = self.parts.runtime.spawn(async move { authenticate.bearer(&token).await });
-                let failed = |error| Error::internal("authentication failed to run").source_error(error);
-                checked.await.map_err(failed)?.map(Some)
+                let verified = gate.check(token, &self.parts.runtime).await?;
+                Ok(Some(Principal::clone(&verified.principal)))
             }
+            (Entry::Public(_), _) => Ok(None),
         }
     }
 }
@@ -231,19 +229,6 @@ impl Drop for Working {
         self.count.fetch_sub(1, Ordering::Relaxed);
         self.gauge.dec();
     }
-}
-
-/// Returns the bearer token; another scheme or more than one header is refused.
-fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
-    let refused =
-        || Error::unauthenticated("request.unauthenticated", "send one Authorization header: Bearer and a token");
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(refused());
-    }
-    let (scheme, token) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(refused)?;
-    if scheme.eq_ignore_ascii_case("bearer") { Ok(Some(token.trim())) } else { Err(refused()) }
 }
 
 fn other_methods(method: &Method, known: &str) -> Response {

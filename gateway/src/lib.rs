@@ -2,14 +2,20 @@
 //! every request walks on its way there and back. It knows services only as data. Not for any
 //! service's rules, and not for deciding what a caller may do beyond the route's own access.
 
+mod client;
 mod door;
 mod front;
+mod gate;
 mod metrics;
 mod plan;
 mod server;
 mod shape;
+mod token_cache;
 
-pub use door::{Authenticate, Door, DoorConfig, DoorParts, Entry, OperatorToken};
+pub use client::TrustedProxies;
+pub use door::{Door, DoorConfig, DoorParts, Entry};
+pub use gate::{Authenticate, Gate, OperatorToken, Verified};
 pub use metrics::Metrics;
 pub use plan::{Mount, Plan};
 pub use server::{Drain, Server, ServerConfig};
+pub use token_cache::{Ticket, TokenCache, TokenCacheConfig};

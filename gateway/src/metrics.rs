@@ -28,6 +28,11 @@ struct StatusLabels {
     status: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
+}
+
 #[derive(Clone)]
 struct Durations;
 
@@ -43,6 +48,21 @@ pub struct Metrics {
     requests: Family<StatusLabels, Counter>,
     durations: Family<RouteLabels, Histogram, Durations>,
     in_flight: Gauge,
+    tokens: TokenMetrics,
+}
+
+/// The metrics of the token cache.
+#[derive(Clone)]
+pub(crate) struct TokenMetrics {
+    /// Answered from the cache.
+    pub hit: Counter,
+    /// Not in the cache.
+    pub miss: Counter,
+    /// In the cache, but too old, expired, or not to be believed without the feed.
+    pub stale: Counter,
+    /// Removed because they were revoked.
+    pub revoked: Counter,
+    pub entries: Gauge,
 }
 
 /// The metrics of one route, looked up once.
@@ -56,11 +76,23 @@ impl Default for Metrics {
         let requests = Family::default();
         let durations = Family::new_with_constructor(Durations);
         let in_flight = Gauge::default();
+        let lookups = Family::<OutcomeLabels, Counter>::default();
+        let lookup = |outcome| lookups.get_or_create_owned(&OutcomeLabels { outcome });
+        let tokens = TokenMetrics {
+            hit: lookup("hit"),
+            miss: lookup("miss"),
+            stale: lookup("stale"),
+            revoked: Counter::default(),
+            entries: Gauge::default(),
+        };
         let mut registry = Registry::with_prefix("portico");
         registry.register("http_requests", "Requests answered", requests.clone());
         registry.register("http_request_duration_seconds", "Seconds to the head of the answer", durations.clone());
         registry.register("http_requests_in_flight", "Requests being worked on", in_flight.clone());
-        Self { registry, requests, durations, in_flight }
+        registry.register("token_cache_lookups", "Tokens looked up in the cache, by outcome", lookups.clone());
+        registry.register("token_cache_revoked", "Cached tokens that were revoked", tokens.revoked.clone());
+        registry.register("token_cache_entries", "Tokens in the cache", tokens.entries.clone());
+        Self { registry, requests, durations, in_flight, tokens }
     }
 }
 
@@ -73,6 +105,11 @@ impl Metrics {
     /// Returns the gauge of requests being worked on.
     pub(crate) fn in_flight(&self) -> Gauge {
         self.in_flight.clone()
+    }
+
+    /// Returns the metrics of the token cache.
+    pub(crate) fn tokens(&self) -> TokenMetrics {
+        self.tokens.clone()
     }
 
     pub(crate) fn route(&self, service: &str, method: &Method, route: &str) -> RouteMetrics {

@@ -21,6 +21,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
+use web::PeerAddress;
 
 use crate::door::Door;
 
@@ -178,14 +179,16 @@ async fn serve(listener: TcpListener, door: Rc<Door>, mut stage: watch::Receiver
         .keep_alive_interval(Some(Duration::from_secs(30)));
     let graceful = GracefulShutdown::new();
     let closing = Rc::new(Cell::new(false));
-    let attend = |stream: TcpStream| {
+    let attend = |stream: TcpStream, peer: SocketAddr| {
         let _ = stream.set_nodelay(true);
         let (door, closing) = (door.clone(), closing.clone());
         let answer = service_fn(move |request: hyper::Request<Incoming>| {
             let (door, closing) = (door.clone(), closing.clone());
             async move {
                 let version = request.version();
-                let mut response = door.handle(request.map(Body::new)).await;
+                let mut request = request.map(Body::new);
+                request.extensions_mut().insert(PeerAddress(peer));
+                let mut response = door.handle(request).await;
                 if closing.get() && version < Version::HTTP_2 {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
@@ -203,7 +206,7 @@ async fn serve(listener: TcpListener, door: Rc<Door>, mut stage: watch::Receiver
     let limit = loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => attend(stream),
+                Ok((stream, peer)) => attend(stream, peer),
                 Err(error) => {
                     // Out of file descriptors, most likely: let some connections end first.
                     tracing::warn!(error = %error, "a connection could not be accepted");
@@ -220,9 +223,9 @@ async fn serve(listener: TcpListener, door: Rc<Door>, mut stage: watch::Receiver
     let began = Instant::now();
     // Whom the kernel has let in already would be reset with the listener.
     if let Ok(listener) = listener.into_std() {
-        while let Ok((stream, _)) = listener.accept() {
+        while let Ok((stream, peer)) = listener.accept() {
             if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
-                attend(stream);
+                attend(stream, peer);
             }
         }
     }

@@ -30,7 +30,7 @@ pub(crate) async fn sign_in(config: &Config, organization: &str) -> Result<Strin
         }
         None => {
             let _lock = folder.lock()?;
-            let store = serve::open_store(config, &services::all(), &Clock::system()).await?;
+            let store = serve::open_store(config, &services::described(), &Clock::system()).await?;
             let made = identity::create_sign_in_code(&store, organization).await;
             store.close().await;
             let made = made?;

@@ -173,7 +173,7 @@ fn act(line: Line) -> Result<ExitCode> {
 
 /// Returns the document of all services, as a full installation serves it.
 pub fn document() -> String {
-    let mut all = services::all();
+    let mut all = services::described();
     let names = all.iter().map(|service| service.name).collect();
     all.push(health::service(names, health::Readiness::default(), std::sync::Arc::default()));
     all.push(docs::service(std::sync::Arc::default()));
@@ -185,7 +185,7 @@ async fn migrate(config: &Config) -> Result<()> {
     if config.store.sqlite_path().is_some() {
         DataFolder::open(&config.data_dir)?;
     }
-    let report = store::migrate(&config.store, &services::migrations(&services::all()), &Clock::system()).await?;
+    let report = store::migrate(&config.store, &services::migrations(&services::described()), &Clock::system()).await?;
     for step in &report.applied {
         println!("applied {step}");
     }

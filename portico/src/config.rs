@@ -36,6 +36,13 @@ pub struct Config {
     pub log: Log,
     /// Whoever runs the installation.
     pub operator: Operator,
+    /// How people sign in.
+    pub identity: identity::Settings,
+    /// Letters to people.
+    pub mail: Mail,
+    /// The key that stored secrets are sealed under, 64 hexadecimal digits; empty means the one in the
+    /// data folder, made at the first start.
+    pub master_key: String,
     /// The other processes of the installation.
     pub cluster: Cluster,
     /// Where services run that do not run here, by name.
@@ -50,8 +57,14 @@ pub struct Server {
     pub listen: SocketAddr,
     /// How many cores the gateway uses; 0 means all.
     pub cores: usize,
+    /// The networks of the proxies in front, whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<String>,
     /// How many requests are worked on at a time.
     pub in_flight: usize,
+    /// How many checked tokens are remembered; 0 means that each request is checked anew.
+    pub token_cache_entries: usize,
+    /// How long a checked token is believed, in seconds.
+    pub token_cache_seconds: u64,
     /// How long a client may take to send the head of a request, in milliseconds.
     pub header_timeout_ms: u64,
     /// How long a request may wait for the head of its answer, in milliseconds.
@@ -90,6 +103,20 @@ pub struct Operator {
     pub token: String,
 }
 
+/// Letters to people.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mail {
+    /// Who they come from.
+    pub from: String,
+}
+
+impl Default for Mail {
+    fn default() -> Self {
+        Self { from: "Portico <portico@localhost>".to_owned() }
+    }
+}
+
 /// The other processes of the installation.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -115,6 +142,9 @@ impl Default for Config {
             store: store::Config::default(),
             log: Log::default(),
             operator: Operator::default(),
+            identity: identity::Settings::default(),
+            mail: Mail::default(),
+            master_key: String::new(),
             cluster: Cluster::default(),
             upstreams: BTreeMap::new(),
         }
@@ -126,7 +156,10 @@ impl Default for Server {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             cores: 0,
+            trusted_proxies: Vec::new(),
             in_flight: 4_096,
+            token_cache_entries: 100_000,
+            token_cache_seconds: 60,
             header_timeout_ms: 10_000,
             request_timeout_ms: 30_000,
             drain_notice_ms: 0,
@@ -182,6 +215,8 @@ impl Config {
             self.store.url = format!("sqlite:{}", self.data_dir.join("portico.db").display());
         }
         self.store.engine()?;
+        self.identity.check()?;
+        gateway::TrustedProxies::parse(&self.server.trusted_proxies)?;
         let counts =
             [("server.in_flight", self.server.in_flight), ("store.connections", self.store.connections as usize)];
         if let Some((key, _)) = counts.iter().find(|(_, number)| *number == 0) {
@@ -208,6 +243,7 @@ impl Config {
         };
         hide(&mut shown.operator.token);
         hide(&mut shown.cluster.secret);
+        hide(&mut shown.master_key);
         for url in [&mut shown.store.url, &mut shown.store.owner_url] {
             *url = without_password(url);
         }
@@ -243,6 +279,15 @@ mod tests {
         let file: Config = Figment::from(Toml::string(DEFAULT_FILE)).extract().expect("the file is valid");
         let said = toml::to_string(&file).expect("writes");
         assert_eq!(said, toml::to_string(&Config::default()).expect("writes"));
+    }
+
+    #[test]
+    fn a_proxy_that_is_no_network_is_refused() {
+        let flags = |list: &str| [("server.trusted_proxies".to_owned(), list.to_owned())];
+        let config = Config::load(None, &flags("[\"10.0.0.0/8\", \"::1\"]")).expect("networks");
+        assert_eq!(config.server.trusted_proxies, ["10.0.0.0/8", "::1"]);
+        let error = Config::load(None, &flags("[\"proxy.example\"]")).expect_err("refused");
+        assert!(error.message().contains("proxy.example"), "{}", error.message());
     }
 
     #[test]

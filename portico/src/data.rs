@@ -34,7 +34,7 @@ fn done() {
 
 /// Writes everything to one file.
 pub(crate) async fn backup(config: &Config, file: &Path) -> Result<()> {
-    let migrations = services::migrations(&services::all());
+    let migrations = services::migrations(&services::described());
     let report = store::backup(&config.store, file, &migrations, &Clock::system(), &mut meter()).await;
     done();
     println!("{}\n\nbackup written to {}", report?, file.display());
@@ -45,7 +45,7 @@ pub(crate) async fn backup(config: &Config, file: &Path) -> Result<()> {
 pub(crate) async fn restore(config: &Config, file: &Path) -> Result<()> {
     let folder = DataFolder::open(&config.data_dir)?;
     let _lock = folder.lock()?;
-    let migrations = services::migrations(&services::all());
+    let migrations = services::migrations(&services::described());
     let report = store::restore(file, &config.store, &migrations, &Clock::system(), &mut meter()).await;
     done();
     println!("{}\n\nrestored from {}", report?, file.display());
@@ -55,7 +55,7 @@ pub(crate) async fn restore(config: &Config, file: &Path) -> Result<()> {
 /// Copies everything from one database to another.
 pub(crate) async fn transfer(config: &Config, from: &str, to: &str) -> Result<()> {
     let at = |url: &str| store::Config { url: url.to_owned(), owner_url: String::new(), ..config.store.clone() };
-    let migrations = services::migrations(&services::all());
+    let migrations = services::migrations(&services::described());
     let report = store::transfer(&at(from), &at(to), &migrations, &Clock::system(), &mut meter()).await;
     done();
     println!("{}\n\ncounts and checksums are equal on both sides", report?);

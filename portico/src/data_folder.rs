@@ -1,5 +1,5 @@
 //! The data folder: made private, locked by the server that uses it, and home of the operator
-//! token. Not for the database's own files.
+//! token, the master key and letters that wait. Not for the database's own files.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read as _, Write as _};
@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 
 const LOCK: &str = "portico.lock";
 const OPERATOR_TOKEN: &str = "operator.token";
+const SECRETS: &str = "secrets";
+const MASTER_KEY: &str = "master.key";
+const LETTERS: &str = "letters";
 
 /// A data folder.
 #[derive(Clone, Debug)]
@@ -78,25 +81,50 @@ impl DataFolder {
 
     /// Returns the operator token, making one at the first start.
     pub fn operator_token(&self) -> Result<String> {
-        let path = self.path.join(OPERATOR_TOKEN);
-        match fs::read_to_string(&path) {
-            Ok(text) => return Ok(text.trim().to_owned()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed("read", &path)(error)),
-        }
-        let mut bytes = [0u8; 32];
-        getrandom::fill(&mut bytes).map_err(|error| Error::internal(format!("no random bytes: {error}")))?;
-        let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        let mut file = opened.map_err(failed("make", &path))?;
-        writeln!(file, "{token}").and_then(|()| file.sync_all()).map_err(failed("write", &path))?;
-        Ok(token)
+        secret_in(&self.path.join(OPERATOR_TOKEN))
+    }
+
+    /// Returns the master key that secrets are sealed under, making one at the first start: 64
+    /// hexadecimal digits.
+    pub fn master_key(&self) -> Result<String> {
+        secret_in(&self.folder(SECRETS)?.join(MASTER_KEY))
+    }
+
+    /// Returns the folder that letters are left in.
+    pub fn letters(&self) -> Result<PathBuf> {
+        self.folder(LETTERS)
+    }
+
+    fn folder(&self, name: &str) -> Result<PathBuf> {
+        let path = self.path.join(name);
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
+        made.map_err(failed("make", &path))?;
+        Ok(path)
     }
 
     /// Returns the folder's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Returns the secret in a file, making file and secret where they are missing.
+fn secret_in(path: &Path) -> Result<String> {
+    match fs::read_to_string(path) {
+        Ok(text) => return Ok(text.trim().to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed("read", path)(error)),
+    }
+    let mut bytes = [0u8; 32];
+    getrandom::fill(&mut bytes).map_err(|error| Error::internal(format!("no random bytes: {error}")))?;
+    let secret: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let mut file = opened.map_err(failed("make", path))?;
+    writeln!(file, "{secret}").and_then(|()| file.sync_all()).map_err(failed("write", path))?;
+    // The name must survive a power cut too: what is sealed under a lost key is lost.
+    let folder = path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all());
+    folder.map_err(failed("write", path))?;
+    Ok(secret)
 }
 
 impl Lock {

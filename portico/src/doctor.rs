@@ -66,7 +66,7 @@ async fn database(config: &Config, findings: &mut Findings) {
         }
     };
     findings.good("durability and connection", "acknowledged means on disk");
-    match store::pending(&config.store, &services::migrations(&services::all())).await {
+    match store::pending(&config.store, &services::migrations(&services::described())).await {
         Ok(pending) if pending.is_empty() => findings.good("schema", "up to date"),
         Ok(pending) => findings.note("schema", format!("lacks {}: run `portico migrate`", pending.join(", "))),
         Err(error) => findings.bad("schema", error.message()),

@@ -15,3 +15,4 @@ mod admin;
 mod data;
 mod doctor;
 mod http_client;
+mod people;

@@ -5,20 +5,19 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use gateway::{
-    Authenticate, Door, DoorConfig, DoorParts, Drain, Entry, Metrics, Mount, OperatorToken, Plan, ServerConfig,
-};
-use identity::{Authenticator, FirstStart, RolePermissions};
+use gateway::{Door, DoorConfig, DoorParts, Drain, Entry, Gate, Metrics, Mount, OperatorToken, Plan, ServerConfig, TrustedProxies};
+use identity::{Authenticator, FirstStart, Identity, RolePermissions};
 use kernel::{Clock, Error, Result};
 use service::{App, Backend, Local, Remote, Service};
 use store::Store;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
-use web::{ContextKey, Principal};
+use web::ContextKey;
 
 use crate::config::Config;
 use crate::data_folder::{DataFolder, Holder, Lock};
 use crate::health::Readiness;
+use crate::people::{self, Bearer, Spool};
 use crate::{docs, health, operator, services};
 
 const IDEMPOTENCY_LIFETIME: Duration = Duration::from_secs(24 * 3600);
@@ -35,14 +34,6 @@ pub struct Running {
     /// What the first start made, if this was one.
     pub first_start: Option<FirstStart>,
     _lock: Lock,
-}
-
-struct Bearer(Authenticator);
-
-impl Authenticate for Bearer {
-    fn bearer<'a>(&'a self, token: &'a str) -> std::pin::Pin<Box<dyn Future<Output = Result<Principal>> + Send + 'a>> {
-        Box::pin(self.0.bearer(token))
-    }
 }
 
 /// Which services run here, and whether the gateway does.
@@ -85,12 +76,19 @@ pub async fn start(config: &Config) -> Result<Running> {
     };
 
     // The services, and their data.
-    let mut all = services::all();
+    let identity = Identity::new(config.identity.clone())?;
+    let mut all = services::all(&identity);
     let roles = Roles::read(config, &all)?;
     let key = cluster_key(config, &roles, &all)?;
     store::register_constraints(all.iter().flat_map(|service| service.constraints.iter().copied()).collect());
     let store = open_store(config, &all, &clock).await?;
     let first_start = identity::first_start(&store).await?;
+    if all.iter().any(|service| service.name == "identity" && roles.runs(service)) {
+        let letters = Spool::new(folder.letters()?, &config.mail.from)?;
+        identity.open(&store, people::vault(config, &folder)?, Arc::new(letters)).await?;
+    } else if roles.gateway {
+        identity.open_to_verify(&store).await?;
+    }
 
     // What every process answers for itself.
     let permissions = RolePermissions::of(&all);
@@ -107,11 +105,16 @@ pub async fn start(config: &Config) -> Result<Running> {
     document.get_or_init(|| docs::written(&service::document(&all)));
 
     // The door, one per core.
+    let mut background = background(&store, &clock);
     let entry = if roles.gateway {
-        Entry::Public(Arc::new(Bearer(Authenticator::new(store.clone(), permissions))))
+        let cache = people::token_cache(config, &store, &metrics)?;
+        background.extend(people::follow(&store, cache.clone()));
+        let authenticator = Authenticator::new(identity.clone(), store.clone(), permissions);
+        Entry::Public(Gate { cache, authenticate: Arc::new(Bearer(authenticator)) })
     } else {
         Entry::Internal(key.clone().expect("a process without a gateway was checked to have a key"))
     };
+    background.push(people::keep(identity, &store));
     let app = App { store: store.clone() };
     let mut places = Vec::new();
     for (number, service) in all.into_iter().enumerate() {
@@ -129,6 +132,7 @@ pub async fn start(config: &Config) -> Result<Running> {
         parts: DoorParts {
             entry,
             operator: OperatorToken::new(&operator_token),
+            trusted_proxies: TrustedProxies::parse(&config.server.trusted_proxies)?,
             runtime: Handle::current(),
             clock: clock.clone(),
             config: DoorConfig {
@@ -149,7 +153,7 @@ pub async fn start(config: &Config) -> Result<Running> {
     let server = gateway::Server::start(&listen, move || factory.door())?;
     lock.announce(&Holder { pid: std::process::id(), address: Some(server.address()) })?;
     Ok(Running {
-        background: background(&store, &clock),
+        background,
         server,
         store,
         readiness,

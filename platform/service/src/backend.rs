@@ -18,7 +18,7 @@ use hyper_util::rt::TokioExecutor;
 use kernel::{Clock, Error, Result};
 use tokio::runtime::Handle;
 use tower::ServiceExt as _;
-use web::{CONTEXT_HEADER, CORRELATION_ID_HEADER, ContextKey, Principal, REQUEST_ID_HEADER, RequestIds};
+use web::{CONTEXT_HEADER, CORRELATION_ID_HEADER, ContextKey, REQUEST_ID_HEADER, RequestIds, SignedContext};
 
 /// Takes requests for a service.
 #[derive(Clone)]
@@ -117,14 +117,14 @@ impl Remote {
             .map_err(bad_path)?;
         parts.version = http::Version::HTTP_11;
         parts.headers.insert(HOST, self.host.clone());
-        let ids = parts.extensions.get::<RequestIds>().cloned();
-        if let Some(ids) = &ids {
+        if let Some(ids) = parts.extensions.remove::<RequestIds>() {
             let value = |id: &kernel::RequestId| HeaderValue::try_from(id.as_str()).expect("request ids are ASCII");
             parts.headers.insert(REQUEST_ID_HEADER, value(&ids.request));
             parts.headers.insert(CORRELATION_ID_HEADER, value(&ids.correlation));
             if let Some(key) = &self.key {
-                let principal = parts.extensions.get::<Principal>();
-                let signed = key.sign(&parts.method, path, ids, principal, self.clock.now());
+                let (principal, client) = (parts.extensions.remove(), parts.extensions.remove());
+                let context = SignedContext { ids, principal, client };
+                let signed = key.sign(&parts.method, path, &context, self.clock.now());
                 parts.headers.insert(CONTEXT_HEADER, signed);
             }
         }

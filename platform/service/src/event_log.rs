@@ -42,6 +42,9 @@ struct Event {
     correlation_id: String,
     /// When it happened.
     occurred_at: Timestamp,
+    /// Why, where a superadmin had to say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
     /// What is known of it.
     data: serde_json::Value,
 }
@@ -172,6 +175,7 @@ fn view(row: EventRow) -> Event {
         request_id: row.request_id,
         correlation_id: row.correlation_id,
         occurred_at: row.occurred_at,
+        reason: row.reason,
         data: serde_json::from_str(&row.data).unwrap_or_default(),
     }
 }

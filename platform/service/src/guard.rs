@@ -1,11 +1,13 @@
-//! What stands in front of every handler, local or remote: the access check, the limits, the
-//! idempotency key, and the rendering of problems. Not for authentication, which the door does.
+//! What stands in front of every handler, local or remote: the access check, a superadmin's reason,
+//! the limits, the idempotency key, and the rendering of problems. Not for authentication, which
+//! the door does.
 
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use http::Method;
 use kernel::{Error, Result};
-use web::{Granted, Limits, Operator, Principal, Problem, RequestIds};
+use web::{CredentialKind, Granted, Limits, Operator, Principal, Problem, RequestIds};
 
 use crate::operation::Access;
 
@@ -35,13 +37,24 @@ async fn prepare(rule: Rule, mut request: Request) -> Result<Request> {
         (Access::Operator, _) => {
             return Err(Error::unauthenticated("request.operator_only", "this needs the operator token"));
         }
-        (Access::SignedIn | Access::Permission(_), None) => {
+        (Access::SignedIn | Access::Session | Access::Permission(_), None) => {
             return Err(Error::unauthenticated("request.unauthenticated", "send a valid bearer token"));
         }
         (Access::SignedIn, Some(_)) => {}
+        (Access::Session, Some(principal)) if principal.kind == CredentialKind::Session => {}
+        (Access::Session, Some(_)) => {
+            let message = "an API token cannot do this: sign in";
+            return Err(Error::forbidden("identity.session_required", message));
+        }
         (Access::Permission(permission), Some(principal)) if principal.permissions.allows(permission) => {}
         (Access::Permission(permission), Some(_)) => {
             return Err(Error::forbidden("request.forbidden", format!("this needs the permission {permission}")));
+        }
+    }
+    if principal.is_some_and(|principal| principal.elevated.is_some()) {
+        let reason = web::audit_reason(request.headers())?;
+        if reason.is_none() && !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+            return Err(web::reason_required());
         }
     }
     request.extensions_mut().insert(Granted);

@@ -1,7 +1,7 @@
 //! A service as data: what `portico serve` mounts, the gateway routes to, the migrations run and
 //! the documents list. Not for behaviour.
 
-use axum::Router;
+use axum::{Extension, Router};
 use store::{Constraint, Migrations, Step};
 
 use crate::app::App;
@@ -99,7 +99,11 @@ pub struct Service {
     pub events: Vec<EventType>,
     /// What breaking its constraints means.
     pub constraints: Vec<Constraint>,
+    extensions: Vec<Extend>,
 }
+
+/// Makes a value reachable in the handlers of a router.
+type Extend = Box<dyn Fn(Router) -> Router + Send + Sync>;
 
 impl Service {
     /// Returns an empty service.
@@ -112,6 +116,7 @@ impl Service {
             permissions: Vec::new(),
             events: Vec::new(),
             constraints: Vec::new(),
+            extensions: Vec::new(),
         }
     }
 
@@ -150,12 +155,19 @@ impl Service {
         self
     }
 
+    /// Makes a value reachable in its handlers, as `axum::Extension<T>`: settings, or what wiring made.
+    #[must_use]
+    pub fn extension<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.extensions.push(Box::new(move |router| router.layer(Extension(value.clone()))));
+        self
+    }
+
     /// Returns the router that serves its operations.
     pub fn router(&self, app: &App) -> Router {
         let mut router = Router::new();
         for operation in &self.operations {
             router = router.route(operation.path, operation.route());
         }
-        router.with_state(app.clone())
+        self.extensions.iter().fold(router.with_state(app.clone()), |router, extend| extend(router))
     }
 }

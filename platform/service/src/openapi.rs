@@ -87,7 +87,7 @@ fn write(service: &Service, operation: &Operation) -> Value {
     if operation.access != Access::Public {
         problems.push(401);
     }
-    if matches!(operation.access, Access::Permission(_)) {
+    if matches!(operation.access, Access::Session | Access::Permission(_)) {
         problems.push(403);
     }
     if !operation.method.is_safe() {
@@ -115,6 +115,10 @@ fn write(service: &Service, operation: &Operation) -> Value {
         Access::Public => written["security"] = json!([]),
         Access::Operator => written["security"] = json!([{ "operator": [] }]),
         Access::SignedIn => written["security"] = json!([{ "bearer": [] }]),
+        Access::Session => {
+            written["security"] = json!([{ "bearer": [] }]);
+            written["x-session"] = json!(true);
+        }
         Access::Permission(permission) => {
             written["security"] = json!([{ "bearer": [] }]);
             written["x-permission"] = json!(permission);

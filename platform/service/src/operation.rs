@@ -21,6 +21,8 @@ pub enum Access {
     Public,
     /// Anyone who is signed in.
     SignedIn,
+    /// Anyone who is signed in with a session; an API token is refused.
+    Session,
     /// Whoever has the permission in the tenant.
     Permission(Permission),
     /// Whoever runs the installation, by its operator token.

@@ -45,6 +45,8 @@ pub struct Model {
     pub occurred_at: Timestamp,
     /// What is known of it, as JSON text.
     pub data: String,
+    /// Why, where somebody had to say it: a superadmin in a tenant.
+    pub reason: Option<String>,
 }
 
 /// No relations: the log stands alone.
@@ -80,6 +82,7 @@ pub(crate) struct Stamp {
     pub actor: String,
     pub request_id: String,
     pub correlation_id: String,
+    pub reason: Option<String>,
     pub now: Timestamp,
 }
 
@@ -90,6 +93,7 @@ impl Stamp {
             actor: ctx.actor().to_string(),
             request_id: ctx.request_id().as_str().to_owned(),
             correlation_id: ctx.correlation_id().as_str().to_owned(),
+            reason: ctx.reason().map(str::to_owned),
             now,
         }
     }
@@ -109,6 +113,7 @@ pub(crate) fn append(event: &Event, stamp: &Stamp) -> sea_orm::sea_query::Insert
         Column::CorrelationId,
         Column::OccurredAt,
         Column::Data,
+        Column::Reason,
     ]);
     insert.values_panic([
         Id::<EventKind>::new().into(),
@@ -121,6 +126,7 @@ pub(crate) fn append(event: &Event, stamp: &Stamp) -> sea_orm::sea_query::Insert
         stamp.correlation_id.clone().into(),
         stamp.now.into(),
         event.data.to_string().into(),
+        stamp.reason.clone().into(),
     ]);
     insert
 }

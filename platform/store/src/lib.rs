@@ -50,6 +50,7 @@ mod event;
 mod failure;
 mod idempotency;
 mod lane;
+mod listen;
 mod migrate;
 mod reader;
 mod relay;
@@ -60,6 +61,7 @@ mod statistics;
 mod system;
 mod tenant;
 mod transfer;
+mod vault;
 mod writer;
 
 use std::marker::PhantomData;
@@ -72,7 +74,8 @@ use sea_orm::{ConnectionTrait, DbBackend, TransactionTrait};
 
 use crate::engine::Connections;
 use crate::event::Stamp;
-use crate::session::{Label, Open, Session};
+use crate::listen::Listeners;
+use crate::session::{Label, Open, Session, Writing};
 use crate::statistics::InUse;
 
 pub use crate::checksum::Checksum;
@@ -80,14 +83,17 @@ pub use crate::engine::{Config, Engine, Walls};
 pub use crate::event::{Event, EventFilter, EventKind, Model as EventRow};
 pub use crate::failure::{Constraint, from_database, register_constraints};
 pub use crate::idempotency::purge_idempotency_keys;
+pub use crate::listen::{Committed, committed_after, last_position};
 pub use crate::migrate::{Migrations, Report, Step, migrate, pending};
 pub use crate::reader::Reader;
 pub use crate::relay::assign_positions;
 pub use crate::schema::{Schema, Table, Type};
 pub use crate::scope::{Scoped, TenantEntity, TenantRow};
 pub use crate::statistics::Statistics;
-pub use crate::system::{Purpose, System, TenantRecord, system_context};
+pub use crate::system::{Purpose, System, system_context};
+pub use crate::tenant::{TenantChange, TenantFilter, TenantRecord};
 pub use crate::transfer::{Phase, Progress, TableReport, TransferReport, Watch, backup, restore, transfer};
+pub use crate::vault::{Place, Vault};
 pub use crate::writer::{Change, Writer, not_found, version_mismatch};
 /// JSON data, as snapshots of rows give it.
 pub type Json = serde_json::Value;
@@ -111,6 +117,7 @@ struct Inner {
     clock: Clock,
     closing: AtomicBool,
     statistics: Arc<Statistics>,
+    listeners: Listeners,
 }
 
 impl Store {
@@ -118,7 +125,8 @@ impl Store {
     pub async fn open(config: Config, clock: Clock) -> Result<Self> {
         let statistics = Arc::<Statistics>::default();
         let connections = Connections::open(&config, statistics.clone()).await?;
-        Ok(Self { inner: Arc::new(Inner { connections, config, clock, closing: AtomicBool::new(false), statistics }) })
+        let (closing, listeners) = (AtomicBool::new(false), Listeners::default());
+        Ok(Self { inner: Arc::new(Inner { connections, config, clock, closing, statistics, listeners }) })
     }
 
     /// Returns the engine.
@@ -139,6 +147,18 @@ impl Store {
     /// Returns what it has counted since it was opened.
     pub fn statistics(&self) -> &Statistics {
         &self.inner.statistics
+    }
+
+    /// Calls `listener` with the events of each transaction that this process commits, before the
+    /// commit returns. There is one listener; it must be quick and must not use the store.
+    pub fn listen(&self, listener: impl Fn(&[Committed]) + Send + Sync + 'static) -> Result<()> {
+        let set = self.inner.listeners.set(Arc::new(listener));
+        if set { Ok(()) } else { Err(kernel::Error::internal("somebody listens to this store already")) }
+    }
+
+    fn writing(&self) -> Option<Writing> {
+        let inner = &self.inner;
+        Some(Writing { statistics: inner.statistics.clone(), listeners: inner.listeners.clone() })
     }
 
     /// Opens a snapshot of the tenant's rows.
@@ -164,7 +184,7 @@ impl Store {
         let idempotency = ctx.take_idempotency();
         let label = Label::new("write", ctx.tenant().to_string(), ctx.request_id().as_str().to_owned());
         let writer = Writer {
-            session: Session::new(open, self.write_limit(), label, Some(self.inner.statistics.clone())),
+            session: Session::new(open, self.write_limit(), label, self.writing()),
             stamp: Stamp::of(ctx, self.inner.clock.now()),
             filtered: self.inner.config.walls.filter,
             idempotency,
@@ -181,7 +201,7 @@ impl Store {
             let enter = format!("SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET LOCAL ROLE {}", purpose.role());
             open.connection().execute_unprepared(&enter).await.map_err(from_database)?;
         }
-        Ok(self.system_session(open, purpose, Some(self.inner.statistics.clone())))
+        Ok(self.system_session(open, purpose, self.writing()))
     }
 
     /// Opens a snapshot across tenants, for a named reason; nothing can be changed through it.
@@ -197,9 +217,9 @@ impl Store {
         Ok(self.system_session(open, purpose, None))
     }
 
-    fn system_session(&self, open: Open, purpose: Purpose, counted: Option<Arc<Statistics>>) -> System {
+    fn system_session(&self, open: Open, purpose: Purpose, writing: Option<Writing>) -> System {
         let label = Label::new(purpose.role(), String::new(), String::new());
-        System { session: Session::new(open, self.write_limit(), label, counted), purpose, now: self.inner.clock.now() }
+        System { session: Session::new(open, self.write_limit(), label, writing), purpose, now: self.inner.clock.now() }
     }
 
     /// Asks the database for a sign of life.

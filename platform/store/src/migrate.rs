@@ -47,8 +47,28 @@ pub struct Report {
 }
 
 /// The store's own tables.
-pub(crate) const STORE: Migrations =
-    Migrations { service: "store", steps: &[Step { name: "0001_store", apply: store_tables }] };
+pub(crate) const STORE: Migrations = Migrations {
+    service: "store",
+    steps: &[
+        Step { name: "0001_store", apply: store_tables },
+        Step { name: "0002_tenants_and_reasons", apply: tenants_and_reasons },
+    ],
+};
+
+fn tenants_and_reasons(schema: &mut Schema) {
+    for (column, holds, default) in [
+        ("plan", Type::Text, "'free'"),
+        ("time_zone", Type::Text, "'UTC'"),
+        ("currency", Type::Text, "'EUR'"),
+        ("version", Type::Integer, "1"),
+        ("updated_at", Type::Integer, "0"),
+    ] {
+        schema.add_column("tenant", column, holds, Some(default));
+    }
+    schema.grant("tenant", Purpose::Tenancy, "SELECT, UPDATE");
+    schema.add_column("event_log", "reason", Type::Text, None);
+    schema.open_to("event_log", Purpose::Tenancy, "INSERT");
+}
 
 fn store_tables(schema: &mut Schema) {
     schema.system_table("tenant", &[(Purpose::SignIn, "SELECT"), (Purpose::Bootstrap, "SELECT, INSERT")], |table| {

@@ -148,7 +148,15 @@ impl Schema {
         self.pass(name, purpose);
     }
 
-    fn grant(&mut self, name: &str, purpose: Purpose, grants: &str) {
+    /// Adds a column to a table that is there; it may be empty unless rows get `default`, an SQL
+    /// literal.
+    pub fn add_column(&mut self, table: &str, name: &str, holds: Type, default: Option<&str>) {
+        let filled = default.map_or(String::new(), |value| format!(" NOT NULL DEFAULT {value}"));
+        self.both(format!("ALTER TABLE {table} ADD COLUMN {name} {}{filled}", holds.sql(self.engine)));
+    }
+
+    /// Lets a system purpose use a table without a tenant, beyond what it was made with.
+    pub fn grant(&mut self, name: &str, purpose: Purpose, grants: &str) {
         self.sql(Engine::Postgres, format!("GRANT {grants} ON {name} TO {}", purpose.role()));
     }
 

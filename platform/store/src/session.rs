@@ -15,6 +15,7 @@ use tokio::task::AbortHandle;
 
 use crate::failure;
 use crate::lane::{self, Turn};
+use crate::listen::{Committed, Listeners};
 use crate::statistics::{InUse, Statistics};
 
 static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
@@ -73,12 +74,20 @@ struct Held {
     spoiled: AtomicBool,
     began: Instant,
     label: Label,
-    counted: Option<Arc<Statistics>>,
+    writing: Option<Writing>,
+    recorded: std::sync::Mutex<Vec<Committed>>,
+}
+
+/// Who learns how a writing transaction ended.
+#[derive(Clone)]
+pub(crate) struct Writing {
+    pub statistics: Arc<Statistics>,
+    pub listeners: Listeners,
 }
 
 impl Session {
-    /// `counted` is for transactions that write; reads are not counted.
-    pub(crate) fn new(open: Open, limit: Duration, label: Label, counted: Option<Arc<Statistics>>) -> Self {
+    /// `writing` is for transactions that write; reads are not counted.
+    pub(crate) fn new(open: Open, limit: Duration, label: Label, writing: Option<Writing>) -> Self {
         tracing::debug!(
             transaction.id = label.number,
             transaction.kind = label.kind,
@@ -87,7 +96,8 @@ impl Session {
             "transaction.start"
         );
         let (slot, spoiled, began) = (Mutex::new(Some(open)), AtomicBool::new(false), Instant::now());
-        let held = Arc::new(Held { slot, spoiled, began, label, counted });
+        let recorded = std::sync::Mutex::default();
+        let held = Arc::new(Held { slot, spoiled, began, label, writing, recorded });
         let watched = held.clone();
         let watchdog = tokio::spawn(async move {
             tokio::time::sleep(limit).await;
@@ -116,6 +126,13 @@ impl Session {
             return Err(spoiled());
         }
         Ok(Lent { slot, step: self.begin_step() })
+    }
+
+    /// Notes an event that this transaction appended, for those who listen to commits.
+    pub(crate) fn note(&self, event: impl FnOnce() -> Committed) {
+        if self.held.writing.as_ref().is_some_and(|writing| writing.listeners.any()) {
+            self.held.recorded.lock().expect("nothing panics while it is held").push(event());
+        }
     }
 
     /// Begins a step of several statements that only make sense together.
@@ -216,8 +233,12 @@ fn spoiled() -> Error {
 impl Held {
     async fn end(&self, open: Open, keep: bool) -> Result<()> {
         let ended = open.finish(keep).await;
-        if let Some(statistics) = &self.counted {
-            statistics.count_end(keep && ended.is_ok());
+        if let Some(writing) = &self.writing {
+            writing.statistics.count_end(keep && ended.is_ok());
+            if keep && ended.is_ok() {
+                let recorded = std::mem::take(&mut *self.recorded.lock().expect("nothing panics while it is held"));
+                writing.listeners.tell(&recorded);
+            }
         }
         let (label, duration_ms) = (&self.label, self.began.elapsed().as_millis() as u64);
         match &ended {

@@ -3,7 +3,7 @@
 //! counted. Not a way around the tenant scope for convenience: a service that needs another
 //! reason adds it here, where review sees it.
 
-use kernel::{Ctx, CtxParts, Error, Id, PermissionSet, RequestId, Result, TenantId, Timestamp};
+use kernel::{Ctx, CtxParts, PermissionSet, RequestId, Result, TenantId, Timestamp};
 use sea_orm::{ActiveModelTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryResult, Select, StatementBuilder};
 
 use crate::event::{Event, Stamp};
@@ -13,10 +13,12 @@ use crate::writer;
 /// Why something looks across tenants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Purpose {
-    /// Finding a user, a token or a one-use code before the tenant is known.
+    /// Finding a person, a session or a token before the tenant is known, and what belongs to it.
     SignIn,
-    /// Creating the first tenant and its administrator.
+    /// Creating tenants and the people in them: first start, registration, invitations.
     Bootstrap,
+    /// Reading and changing tenants themselves.
+    Tenancy,
     /// Giving events their positions.
     Relay,
     /// Removing what has expired.
@@ -29,14 +31,22 @@ pub enum Purpose {
 
 impl Purpose {
     /// Every purpose.
-    pub const ALL: [Self; 6] =
-        [Self::SignIn, Self::Bootstrap, Self::Relay, Self::Housekeeping, Self::Health, Self::Transfer];
+    pub const ALL: [Self; 7] = [
+        Self::SignIn,
+        Self::Bootstrap,
+        Self::Tenancy,
+        Self::Relay,
+        Self::Housekeeping,
+        Self::Health,
+        Self::Transfer,
+    ];
 
     /// Returns the PostgreSQL role that the work runs under.
     pub const fn role(self) -> &'static str {
         match self {
             Self::SignIn => "portico_sign_in",
             Self::Bootstrap => "portico_bootstrap",
+            Self::Tenancy => "portico_tenancy",
             Self::Relay => "portico_relay",
             Self::Housekeeping => "portico_housekeeping",
             Self::Health => "portico_health",
@@ -104,8 +114,15 @@ impl System {
             actor: actor.to_owned(),
             request_id: request.as_str().to_owned(),
             correlation_id: request.as_str().to_owned(),
+            reason: None,
             now: self.now,
         };
+        writer::record(&self.session, &stamp, event).await
+    }
+
+    /// Appends an event of one tenant, done by the caller of `ctx`, who may belong to another.
+    pub async fn record_for(&self, tenant: TenantId, ctx: &Ctx, event: &Event) -> Result<()> {
+        let stamp = Stamp { tenant, ..Stamp::of(ctx, self.now) };
         writer::record(&self.session, &stamp, event).await
     }
 
@@ -131,50 +148,6 @@ pub fn system_context(tenant: TenantId, permissions: PermissionSet) -> Ctx {
         correlation_id: request_id.clone(),
         request_id,
         idempotency: None,
+        reason: None,
     })
-}
-
-/// A tenant as the store knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TenantRecord {
-    /// The tenant's id.
-    pub id: TenantId,
-    /// Its short name in addresses.
-    pub slug: String,
-    /// Its name for people.
-    pub name: String,
-    /// `active`, `suspended`, …
-    pub state: String,
-}
-
-impl System {
-    /// Creates a tenant.
-    pub async fn create_tenant(&self, slug: &str, name: &str) -> Result<TenantRecord> {
-        let tenant =
-            TenantRecord { id: Id::new(), slug: slug.to_owned(), name: name.to_owned(), state: "active".to_owned() };
-        let row = crate::tenant::ActiveModel {
-            id: sea_orm::Set(tenant.id),
-            slug: sea_orm::Set(tenant.slug.clone()),
-            name: sea_orm::Set(tenant.name.clone()),
-            state: sea_orm::Set(tenant.state.clone()),
-            created_at: sea_orm::Set(self.now),
-        };
-        self.insert(row).await?;
-        Ok(tenant)
-    }
-
-    /// Finds a tenant by its slug.
-    pub async fn tenant_by_slug(&self, slug: &str) -> Result<Option<TenantRecord>> {
-        use sea_orm::{ColumnTrait as _, QueryFilter as _};
-        let select = crate::tenant::Entity::find().filter(crate::tenant::Column::Slug.eq(slug));
-        Ok(self.one(select).await?.map(crate::tenant::Model::into))
-    }
-
-    /// Finds a tenant by its id.
-    pub async fn tenant(&self, id: TenantId) -> Result<TenantRecord> {
-        let found = self.one(crate::tenant::Entity::find_by_id(id)).await?;
-        found
-            .map(crate::tenant::Model::into)
-            .ok_or_else(|| Error::not_found("tenants.not_found", "there is no such tenant"))
-    }
 }

@@ -15,6 +15,7 @@ use sea_orm::{
 
 use crate::event::{self, Event, Stamp};
 use crate::idempotency::{self, Claim};
+use crate::listen::Committed;
 use crate::scope::{Scoped, TenantEntity, TenantRow};
 use crate::session::{self, Session};
 
@@ -151,6 +152,23 @@ impl Writer<'_> {
         }
     }
 
+    /// Waits until no other transaction of the tenant holds this name, and holds it to the end: for
+    /// rules over several rows, such as "one administrator stays". On SQLite a Writer is alone anyway.
+    pub async fn alone(&self, what: &str) -> Result<()> {
+        let lent = self.session.lend().await?;
+        if lent.get_database_backend() != sea_orm::DbBackend::Postgres {
+            return lent.check(Ok(()));
+        }
+        let name = format!("{}/{what}", self.stamp.tenant);
+        let lock = sea_orm::Statement::from_sql_and_values(
+            sea_orm::DbBackend::Postgres,
+            "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))",
+            [name.into()],
+        );
+        let locked = lent.execute_raw(lock).await;
+        lent.check(locked).map(|_| ())
+    }
+
     /// Appends an event that changes no row, such as an export.
     pub async fn record(&mut self, event: Event) -> Result<()> {
         record(&self.session, &self.stamp, &event).await
@@ -179,7 +197,9 @@ impl Writer<'_> {
 pub(crate) async fn record(session: &Session, stamp: &Stamp, event: &Event) -> Result<()> {
     let lent = session.lend().await?;
     let appended = lent.execute(&event::append(event, stamp)).await;
-    lent.check(appended).map(|_| ())
+    lent.check(appended)?;
+    session.note(|| Committed { tenant: stamp.tenant, kind: event.kind.clone(), subject: event.subject.clone() });
+    Ok(())
 }
 
 fn change_event<E: TenantEntity>(verb: &str, row: &E::Model, data: Option<serde_json::Value>) -> Event {

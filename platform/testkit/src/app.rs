@@ -7,21 +7,29 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use gateway::{Authenticate, Door, DoorConfig, DoorParts, Entry, Metrics, Mount, OperatorToken, Plan};
+use gateway::{
+    Authenticate, Door, DoorConfig, DoorParts, Entry, Gate, Metrics, Mount, OperatorToken, Plan, TokenCache,
+    TokenCacheConfig, TrustedProxies, Verified,
+};
 use http::{Method, StatusCode};
-use identity::{Authenticator, Member, RolePermissions};
+use identity::{Authenticator, Courier, Identity, Letter, Member, NewMember, RolePermissions, Settings};
 use kernel::{Actor, Clock, Ctx, CtxParts, PermissionSet, RequestId, TenantId, Timestamp, UserId};
 use serde_json::Value;
 use service::{App, Backend, Local, Role, Service};
-use store::{Engine, Purpose, Store, Walls};
+use store::{Engine, Purpose, Store, Vault, Walls};
 use tokio::runtime::Handle;
-use web::Principal;
+use web::{CredentialKind, Principal};
 
 use crate::database::Database;
 use crate::request::TestRequest;
 
 /// The operator token of every test application.
 const OPERATOR: &str = "operator-token-of-the-tests";
+
+/// The master key of every test application.
+const MASTER_KEY: [u8; 32] = [7; 32];
+/// The proxy that every test application trusts.
+const TRUSTED_PROXY: &str = "192.0.2.254";
 
 /// A tenant with an administrator, staff and a viewer, and their bearer tokens.
 #[derive(Clone, Debug)]
@@ -49,6 +57,9 @@ pub struct TestApp {
     permissions: Vec<&'static str>,
     document: Value,
     minted: Minted,
+    tokens: Arc<TokenCache>,
+    identity: Identity,
+    letters: Letters,
     templates: matchit::Router<&'static str>,
     names: AtomicU64,
 }
@@ -57,19 +68,41 @@ pub struct TestApp {
 #[derive(Clone, Default)]
 struct Minted(Arc<Mutex<HashMap<String, Principal>>>);
 
+/// The letters of a test, kept.
+#[derive(Clone, Default)]
+struct Letters(Arc<Mutex<Vec<Letter>>>);
+
+impl Courier for Letters {
+    fn send<'a>(&'a self, letter: &'a Letter) -> Pin<Box<dyn Future<Output = kernel::Result<()>> + Send + 'a>> {
+        self.0.lock().expect("not poisoned").push(letter.clone());
+        Box::pin(async { Ok(()) })
+    }
+}
+
 struct Bearer {
     minted: Minted,
     real: Authenticator,
 }
 
 impl Authenticate for Bearer {
-    fn bearer<'a>(&'a self, token: &'a str) -> Pin<Box<dyn Future<Output = kernel::Result<Principal>> + Send + 'a>> {
+    fn bearer<'a>(&'a self, token: &'a str) -> Pin<Box<dyn Future<Output = kernel::Result<Verified>> + Send + 'a>> {
         let minted = self.minted.0.lock().expect("not poisoned").get(token).cloned();
-        match minted {
-            Some(principal) => Box::pin(async move { Ok(principal) }),
-            None => Box::pin(self.real.bearer(token)),
-        }
+        Box::pin(async move {
+            let (principal, until) = match minted {
+                Some(principal) => (principal, Timestamp(i64::MAX)),
+                None => {
+                    let found = self.real.bearer(token).await?;
+                    (found.principal, found.until)
+                }
+            };
+            Ok(Verified { principal: Arc::new(principal), until })
+        })
     }
+}
+
+/// Returns the settings of tests: the cheapest password hash that the settings allow.
+fn cheap() -> Settings {
+    Settings { password_passes: 1, ..Settings::default() }
 }
 
 impl TestApp {
@@ -86,9 +119,16 @@ impl TestApp {
     }
 
     /// Returns these services over a database; the identity service is added where it is missing.
-    pub async fn over(database: Database, mut services: Vec<Service>) -> Self {
+    pub async fn over(database: Database, services: Vec<Service>) -> Self {
+        let identity = Identity::new(cheap()).expect("the settings are sound");
+        Self::with(database, services, identity).await
+    }
+
+    /// Returns these services over a database, with a state of the identity service that the caller
+    /// has made, for its settings.
+    pub async fn with(database: Database, mut services: Vec<Service>, identity: Identity) -> Self {
         if !services.iter().any(|service| service.name == "identity") {
-            services.insert(0, identity::service());
+            services.insert(0, identity::service(identity.clone()));
         }
         if !services.iter().any(|service| service.name == "events") {
             services.push(service::event_log(&services));
@@ -98,10 +138,23 @@ impl TestApp {
         let migrations: Vec<_> = services.iter().map(|service| service.migrations).collect();
         store::migrate(&database.config, &migrations, &clock).await.expect("the schema is made");
         let store = Store::open(database.config.clone(), clock.clone()).await.expect("the store opens");
+        let letters = Letters::default();
+        let opened = identity.open(&store, Vault::new(&MASTER_KEY), Arc::new(letters.clone())).await;
+        opened.expect("the identity service opens");
         let minted = Minted::default();
-        let real = Authenticator::new(store.clone(), RolePermissions::of(&services));
-        let entry = Entry::Public(Arc::new(Bearer { minted: minted.clone(), real }));
+        let real = Authenticator::new(identity.clone(), store.clone(), RolePermissions::of(&services));
         let (metrics, app) = (Metrics::default(), App { store: store.clone() });
+        let tokens = Arc::new(TokenCache::new(TokenCacheConfig::default(), clock.clone(), &metrics));
+        let told = tokens.clone();
+        let heard = store.listen(move |events| {
+            for event in events {
+                let revoked = identity::revocation_of(event.tenant, &event.kind, &event.subject);
+                revoked.iter().for_each(|revocation| told.revoke(revocation));
+            }
+        });
+        heard.expect("nobody listens yet");
+        let authenticate = Arc::new(Bearer { minted: minted.clone(), real });
+        let entry = Entry::Public(Gate { cache: tokens.clone(), authenticate });
         let mut templates = matchit::Router::new();
         for operation in services.iter().flat_map(|service| &service.operations) {
             // Several methods share a template: the first one names it.
@@ -118,6 +171,7 @@ impl TestApp {
         let parts = DoorParts {
             entry,
             operator: OperatorToken::new(OPERATOR),
+            trusted_proxies: TrustedProxies::parse(&[TRUSTED_PROXY]).expect("an address"),
             runtime: Handle::current(),
             clock: clock.clone(),
             config: DoorConfig::default(),
@@ -125,7 +179,7 @@ impl TestApp {
         };
         let door = Door::new(plan, parts, &metrics);
         let names = AtomicU64::new(0);
-        Self { door, store, database, clock, permissions, document, minted, templates, names }
+        Self { door, store, database, clock, permissions, document, minted, tokens, identity, letters, templates, names }
     }
 
     pub(crate) fn door(&self) -> &Door {
@@ -140,6 +194,34 @@ impl TestApp {
     /// Returns the clock; it stands until it is moved.
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// Returns the state of the identity service.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Returns the letters that were sent to an address, as far as they have left by now.
+    pub fn letters_to(&self, address: &str) -> Vec<Letter> {
+        let letters = self.letters.0.lock().expect("not poisoned");
+        letters.iter().filter(|letter| letter.to == address).cloned().collect()
+    }
+
+    /// Waits for the newest letter to an address, and returns the code in it.
+    pub async fn code_for(&self, address: &str) -> String {
+        loop {
+            let letters = self.letters_to(address);
+            let code = letters.last().and_then(|letter| letter.text.split_once("?code=").map(|(_, rest)| rest.to_owned()));
+            if let Some(rest) = code {
+                return rest.split_whitespace().next().unwrap_or_default().to_owned();
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Returns the door's cache of checked tokens.
+    pub fn token_cache(&self) -> &Arc<TokenCache> {
+        &self.tokens
     }
 
     /// Returns the OpenAPI document of the services.
@@ -172,7 +254,8 @@ impl TestApp {
 
     /// Adds a person to a tenant.
     pub async fn member(&self, tenant: TenantId, role: Role) -> Member {
-        identity::add_member(&self.store, tenant, role.name(), role).await.expect("a member")
+        let new = NewMember { name: role.name(), ..NewMember::default() };
+        identity::add_member(&self.store, tenant, &new, role).await.expect("a member")
     }
 
     /// Gives a member a token.
@@ -180,19 +263,35 @@ impl TestApp {
         identity::issue_token(&self.store, member, "test").await.expect("a token")
     }
 
-    /// Mints a token of the tenant with every permission but this one.
-    pub fn token_without(&self, tenant: &TestTenant, permission: &str) -> String {
-        let permissions = self.permissions.iter().copied().filter(|known| *known != permission);
-        let token = format!("minted-{}", self.names.fetch_add(1, Ordering::Relaxed));
-        let principal = Principal {
+    /// Returns the tenant's administrator with every permission, to be changed and minted.
+    pub fn principal(&self, tenant: &TestTenant) -> Principal {
+        Principal {
             tenant: tenant.id,
             actor: Actor::User(tenant.admin),
             role: "admin".into(),
-            permissions: PermissionSet::new(permissions),
-            credential: kernel::Id::<identity::TokenKind>::new().to_string().into(),
-        };
+            permissions: PermissionSet::new(self.permissions.iter().copied()),
+            credential: format!("credential-{}", self.names.fetch_add(1, Ordering::Relaxed)).into(),
+            kind: CredentialKind::Session,
+            elevated: None,
+        }
+    }
+
+    /// Mints a token of this caller.
+    pub fn mint(&self, principal: Principal) -> String {
+        let token = format!("minted-{}", self.names.fetch_add(1, Ordering::Relaxed));
         self.minted.0.lock().expect("not poisoned").insert(token.clone(), principal);
         token
+    }
+
+    /// Mints a token of the tenant with every permission but this one.
+    pub fn token_without(&self, tenant: &TestTenant, permission: &str) -> String {
+        let permissions = self.permissions.iter().copied().filter(|known| *known != permission);
+        self.mint(Principal { permissions: PermissionSet::new(permissions), ..self.principal(tenant) })
+    }
+
+    /// Mints an API token of the tenant with every permission.
+    pub fn api_token(&self, tenant: &TestTenant) -> String {
+        self.mint(Principal { kind: CredentialKind::ApiToken, ..self.principal(tenant) })
     }
 
     /// Returns a context of the tenant's administrator, for calling functions without a request.
@@ -205,6 +304,7 @@ impl TestApp {
             correlation_id: request_id.clone(),
             request_id,
             idempotency: None,
+            reason: None,
         })
     }
 

@@ -1,8 +1,11 @@
 //! A request through the door, and what came back. Not for sockets: see the binary's tests.
 
+use std::net::{IpAddr, SocketAddr};
+
 use axum::body::Body;
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use serde_json::Value;
+use web::PeerAddress;
 
 use crate::app::TestApp;
 
@@ -16,6 +19,7 @@ pub struct TestRequest<'a> {
     method: Method,
     path: String,
     body: Vec<u8>,
+    peer: IpAddr,
 }
 
 /// What came back.
@@ -32,7 +36,13 @@ pub struct TestResponse {
 impl<'a> TestRequest<'a> {
     pub(crate) fn new(app: &'a TestApp, method: Method, path: &str) -> Self {
         let builder = Request::builder().method(method.clone()).uri(path).header(header::HOST, "portico.test");
-        Self { app, builder, method, path: path.to_owned(), body: Vec::new() }
+        Self { app, builder, method, path: path.to_owned(), body: Vec::new(), peer: [192, 0, 2, 1].into() }
+    }
+
+    /// Comes from this address instead of 192.0.2.1.
+    pub fn from(mut self, peer: impl Into<IpAddr>) -> Self {
+        self.peer = peer.into();
+        self
     }
 
     /// Sends this bearer token.
@@ -60,7 +70,8 @@ impl<'a> TestRequest<'a> {
 
     /// Walks through the door.
     pub async fn send(self) -> TestResponse {
-        let request = self.builder.body(Body::from(self.body)).expect("a valid request");
+        let mut request = self.builder.body(Body::from(self.body)).expect("a valid request");
+        request.extensions_mut().insert(PeerAddress(SocketAddr::new(self.peer, 50_000)));
         let response = self.app.door().handle(request).await;
         let (parts, body) = response.into_parts();
         let body = axum::body::to_bytes(body, ANSWER_LIMIT).await.expect("a whole answer");

@@ -188,6 +188,10 @@ impl Sweep {
             let token = app.token_without(owner, permission);
             refused(app, owner, prepare, as_whom("without permission"), Some(&token), &[403], wrong).await;
         }
+        if written["x-session"] == true {
+            let token = app.api_token(owner);
+            refused(app, owner, prepare, as_whom("an API token"), Some(&token), &[403], wrong).await;
+        }
         let allowed: &[u16] = match attempt.other {
             Expect::NotFound => &[404],
             Expect::Own => &[attempt.status],

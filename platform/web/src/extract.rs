@@ -1,6 +1,8 @@
 //! Extractors whose refusals are problems with a stable code. [`Caller`] is the only place where a
 //! request's [`Ctx`] is built. Not for authentication: the door has done that before.
 
+use std::convert::Infallible;
+use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -10,7 +12,7 @@ use kernel::{Ctx, CtxParts, Error, Idempotency};
 use serde::de::DeserializeOwned;
 
 use crate::problem::Problem;
-use crate::request::{Granted, Limits, Principal, RequestIds, bytes_within};
+use crate::request::{ClientAddress, Granted, Limits, Principal, RequestIds, audit_reason, bytes_within};
 
 /// The checked caller of a route, as a context.
 pub struct Caller(pub Ctx);
@@ -40,6 +42,11 @@ impl<S: Sync> FromRequestParts<S> for Caller {
         if !granted {
             return Err(Error::internal("a route without a permission check asked for a context").into());
         }
+        // A read may go without: then the reason is the one that opened the session.
+        let reason = match &principal.elevated {
+            Some(opened) => Some(audit_reason(&parts.headers)?.unwrap_or_else(|| opened.to_string())),
+            None => None,
+        };
         Ok(Self(Ctx::new(CtxParts {
             tenant: principal.tenant,
             actor: principal.actor.clone(),
@@ -47,7 +54,20 @@ impl<S: Sync> FromRequestParts<S> for Caller {
             request_id: ids.request.clone(),
             correlation_id: ids.correlation.clone(),
             idempotency: parts.extensions.get::<Idempotency>().cloned(),
+            reason,
         })))
+    }
+}
+
+/// The address that a request comes from, as far as it is known; not for deciding who somebody is.
+#[derive(Clone, Copy, Debug)]
+pub struct Client(pub Option<IpAddr>);
+
+impl<S: Sync> FromRequestParts<S> for Client {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(parts.extensions.get::<ClientAddress>().map(|client| client.0)))
     }
 }
 

@@ -3,6 +3,7 @@
 //! gateway strips the header from every request that comes from outside. Not for people: tokens
 //! are the identity service's.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -13,7 +14,7 @@ use kernel::{Actor, Error, PermissionSet, RequestId, Result, TenantId, Timestamp
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use crate::request::{Principal, RequestIds};
+use crate::request::{ClientAddress, CredentialKind, Principal, RequestIds};
 
 /// Carries the signed caller.
 pub const CONTEXT_HEADER: HeaderName = HeaderName::from_static("x-portico-context");
@@ -25,6 +26,17 @@ const SKEW_SECONDS: i64 = 5;
 #[derive(Clone)]
 pub struct ContextKey(Arc<[u8]>);
 
+/// What a gateway tells a service of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedContext {
+    /// The ids.
+    pub ids: RequestIds,
+    /// The caller, where one is known.
+    pub principal: Option<Principal>,
+    /// Who the request comes from.
+    pub client: Option<ClientAddress>,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Claims {
     #[serde(rename = "iat")]
@@ -33,6 +45,8 @@ struct Claims {
     request: String,
     #[serde(rename = "cid")]
     correlation: String,
+    #[serde(rename = "adr")]
+    client: Option<IpAddr>,
     #[serde(rename = "prn")]
     principal: Option<PrincipalClaims>,
 }
@@ -40,10 +54,56 @@ struct Claims {
 #[derive(Serialize, Deserialize)]
 struct PrincipalClaims {
     tenant: TenantId,
-    user: Option<UserId>,
+    actor: ActorClaims,
     role: String,
     permissions: Vec<String>,
     credential: String,
+    kind: CredentialKind,
+    elevated: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ActorClaims {
+    User(UserId),
+    Superadmin(UserId),
+    System,
+}
+
+impl From<&Principal> for PrincipalClaims {
+    fn from(principal: &Principal) -> Self {
+        Self {
+            tenant: principal.tenant,
+            actor: match principal.actor {
+                Actor::User(user) => ActorClaims::User(user),
+                Actor::Superadmin(user) => ActorClaims::Superadmin(user),
+                Actor::System => ActorClaims::System,
+            },
+            role: principal.role.to_string(),
+            permissions: principal.permissions.iter().map(str::to_owned).collect(),
+            credential: principal.credential.to_string(),
+            kind: principal.kind,
+            elevated: principal.elevated.as_deref().map(str::to_owned),
+        }
+    }
+}
+
+impl From<PrincipalClaims> for Principal {
+    fn from(claims: PrincipalClaims) -> Self {
+        Self {
+            tenant: claims.tenant,
+            actor: match claims.actor {
+                ActorClaims::User(user) => Actor::User(user),
+                ActorClaims::Superadmin(user) => Actor::Superadmin(user),
+                ActorClaims::System => Actor::System,
+            },
+            role: claims.role.into(),
+            permissions: PermissionSet::new(claims.permissions),
+            credential: claims.credential.into(),
+            kind: claims.kind,
+            elevated: claims.elevated.map(Into::into),
+        }
+    }
 }
 
 impl ContextKey {
@@ -64,43 +124,22 @@ impl ContextKey {
         mac
     }
 
-    /// Signs the caller for one request.
-    pub fn sign(
-        &self,
-        method: &Method,
-        path: &str,
-        ids: &RequestIds,
-        principal: Option<&Principal>,
-        now: Timestamp,
-    ) -> HeaderValue {
+    /// Signs the context of one request.
+    pub fn sign(&self, method: &Method, path: &str, context: &SignedContext, now: Timestamp) -> HeaderValue {
         let claims = Claims {
             issued: now.seconds(),
-            request: ids.request.as_str().to_owned(),
-            correlation: ids.correlation.as_str().to_owned(),
-            principal: principal.map(|principal| PrincipalClaims {
-                tenant: principal.tenant,
-                user: match principal.actor {
-                    Actor::User(user) => Some(user),
-                    Actor::System => None,
-                },
-                role: principal.role.to_string(),
-                permissions: principal.permissions.iter().map(str::to_owned).collect(),
-                credential: principal.credential.to_string(),
-            }),
+            request: context.ids.request.as_str().to_owned(),
+            correlation: context.ids.correlation.as_str().to_owned(),
+            client: context.client.map(|client| client.0),
+            principal: context.principal.as_ref().map(Into::into),
         };
         let payload = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&claims).expect("claims are plain data"));
         let tag = URL_SAFE_NO_PAD.encode(self.mac(method, path, &payload).finalize().into_bytes());
         HeaderValue::try_from(format!("{payload}.{tag}")).expect("base64 is valid in a header")
     }
 
-    /// Checks a signed caller.
-    pub fn verify(
-        &self,
-        method: &Method,
-        path: &str,
-        header: &HeaderValue,
-        now: Timestamp,
-    ) -> Result<(RequestIds, Option<Principal>)> {
+    /// Checks a signed context.
+    pub fn verify(&self, method: &Method, path: &str, header: &HeaderValue, now: Timestamp) -> Result<SignedContext> {
         let refused =
             || Error::unauthenticated("request.invalid_context", "this port only takes requests from the gateway");
         let (payload, tag) = header.to_str().ok().and_then(|text| text.split_once('.')).ok_or_else(refused)?;
@@ -116,14 +155,8 @@ impl ContextKey {
             request: RequestId::parse(&claims.request).ok_or_else(refused)?,
             correlation: RequestId::parse(&claims.correlation).ok_or_else(refused)?,
         };
-        let principal = claims.principal.map(|claims| Principal {
-            tenant: claims.tenant,
-            actor: claims.user.map_or(Actor::System, Actor::User),
-            role: claims.role.into(),
-            permissions: PermissionSet::new(claims.permissions),
-            credential: claims.credential.into(),
-        });
-        Ok((ids, principal))
+        let client = claims.client.map(ClientAddress);
+        Ok(SignedContext { ids, principal: claims.principal.map(Into::into), client })
     }
 }
 
@@ -131,21 +164,30 @@ impl ContextKey {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_context_is_good_for_its_own_request_and_for_thirty_seconds() {
-        let key = ContextKey::new(&[7; 32]).expect("long enough");
-        let ids = RequestIds { request: RequestId::create(), correlation: RequestId::create() };
+    fn context() -> SignedContext {
         let principal = Principal {
             tenant: TenantId::new(),
             actor: Actor::User(UserId::new()),
             role: "admin".into(),
             permissions: PermissionSet::new(["inventory.items.read"]),
             credential: "tok_1".into(),
+            kind: CredentialKind::Session,
+            elevated: None,
         };
+        SignedContext {
+            ids: RequestIds { request: RequestId::create(), correlation: RequestId::create() },
+            principal: Some(principal),
+            client: Some(ClientAddress([192, 0, 2, 7].into())),
+        }
+    }
+
+    #[test]
+    fn a_context_is_good_for_its_own_request_and_for_thirty_seconds() {
+        let key = ContextKey::new(&[7; 32]).expect("long enough");
+        let context = context();
         let now = Timestamp(1_000_000_000_000_000);
-        let header = key.sign(&Method::GET, "/a", &ids, Some(&principal), now);
-        let (_, found) = key.verify(&Method::GET, "/a", &header, now).expect("verifies");
-        assert_eq!(found, Some(principal));
+        let header = key.sign(&Method::GET, "/a", &context, now);
+        assert_eq!(key.verify(&Method::GET, "/a", &header, now).expect("verifies"), context);
         let later = |seconds: i64| Timestamp(now.0 + seconds * 1_000_000);
         assert!(key.verify(&Method::GET, "/b", &header, now).is_err(), "another path");
         assert!(key.verify(&Method::POST, "/a", &header, now).is_err(), "another method");
@@ -154,5 +196,27 @@ mod tests {
         let other = ContextKey::new(&[8; 32]).expect("long enough");
         assert!(other.verify(&Method::GET, "/a", &header, now).is_err(), "another key");
         assert!(ContextKey::new(&[7; 31]).is_err(), "a short key");
+    }
+    #[test]
+    fn every_sort_of_caller_arrives_as_it_was_sent() {
+        let key = ContextKey::new(&[7; 32]).expect("long enough");
+        let (now, known) = (Timestamp(1_000_000_000_000_000), context());
+        let arrives = |context: SignedContext| {
+            let header = key.sign(&Method::POST, "/a", &context, now);
+            assert_eq!(key.verify(&Method::POST, "/a", &header, now).expect("verifies"), context);
+        };
+        let with = |change: fn(&mut Principal)| {
+            let mut principal = known.principal.clone().expect("a caller");
+            change(&mut principal);
+            SignedContext { principal: Some(principal), ..known.clone() }
+        };
+        arrives(with(|principal| principal.kind = CredentialKind::ApiToken));
+        arrives(with(|principal| {
+            principal.actor = Actor::Superadmin(UserId::new());
+            principal.elevated = Some("ticket 7: gebühren".into());
+        }));
+        arrives(with(|principal| principal.actor = Actor::System));
+        arrives(SignedContext { principal: None, client: None, ..known.clone() });
+        arrives(SignedContext { client: Some(ClientAddress([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into())), ..known });
     }
 }

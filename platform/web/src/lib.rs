@@ -10,13 +10,14 @@ mod reply;
 mod request;
 
 pub use etag::{IfMatch, IfNoneMatch, etag};
-pub use extract::{Body, Caller, Path, Query};
-pub use internal::{CONTEXT_HEADER, ContextKey};
+pub use extract::{Body, Caller, Client, Path, Query};
+pub use internal::{CONTEXT_HEADER, ContextKey, SignedContext};
 pub use problem::{PROBLEM_JSON, Problem, Rendered, render};
 pub use reply::{Reply, not_modified};
 pub use request::{
-    CORRELATION_ID_HEADER, Granted, IDEMPOTENCY_KEY_HEADER, Limits, Operator, Principal, REQUEST_ID_HEADER, RequestIds,
-    bytes_within, take_idempotency,
+    AUDIT_REASON_HEADER, CORRELATION_ID_HEADER, ClientAddress, CredentialKind, Granted, IDEMPOTENCY_KEY_HEADER, Limits,
+    Operator, PeerAddress, Principal, REQUEST_ID_HEADER, RequestIds, Revocation, audit_reason, bytes_within,
+    reason_required, take_idempotency,
 };
 
 /// What a handler returns: a reply, or the problem that kept it from one.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use kernel::{Error, Kind};
 use serde_json::json;
@@ -74,9 +74,6 @@ pub fn render(response: Response, ids: &RequestIds) -> Response {
     parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
     if let Some(seconds) = error.retry_after_seconds() {
         parts.headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    if error.kind() == Kind::Unauthenticated {
-        parts.headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"portico\""));
     }
     Response::from_parts(parts, Body::from(document.to_string()))
 }

@@ -1,17 +1,21 @@
-//! From a bearer token to a checked caller. The gateway asks this once per request; the answer is
-//! the same for an unknown, an expired and a revoked token. Not for deciding what a route needs.
+//! From a bearer token to a checked caller. The gateway asks this when it does not know the token;
+//! the answer is the same for an unknown, an expired and a revoked one. What a caller may do is read
+//! from the database as it is now: the role in an access token is for others who verify it. Not for
+//! deciding what a route needs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kernel::{Actor, Error, PermissionSet, Result};
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
+use kernel::{Actor, Error, PermissionSet, Result, Timestamp};
 use service::{Role, Service};
 use store::{Purpose, Store};
-use web::Principal;
+use web::{CredentialKind, Principal};
 
+use crate::access_token::{self, Refusal};
+use crate::queries::{self, Standing};
+use crate::state::{Credential, Identity};
 use crate::token::Secret;
-use crate::{membership, token};
+use crate::user;
 
 /// What each role may do, gathered from all services.
 #[derive(Clone, Debug)]
@@ -24,53 +28,118 @@ impl RolePermissions {
             let allowed = services.iter().flat_map(|service| &service.permissions).filter(|known| known.role <= role);
             (role, PermissionSet::new(allowed.map(|known| known.name)))
         };
-        Self(Arc::new([Role::Viewer, Role::Staff, Role::Admin].map(set).into_iter().collect()))
+        Self(Arc::new([Role::Viewer, Role::Staff, Role::Admin, Role::Superadmin].map(set).into_iter().collect()))
     }
 
-    fn of_role(&self, name: &str) -> PermissionSet {
-        Role::named(name).and_then(|role| self.0.get(&role)).cloned().unwrap_or_default()
+    fn of_role(&self, role: Role) -> PermissionSet {
+        self.0.get(&role).cloned().unwrap_or_default()
     }
+}
+
+/// A caller whose token was checked, and until when the token works by itself.
+#[derive(Clone, Debug)]
+pub struct Authenticated {
+    /// The caller.
+    pub principal: Principal,
+    /// When the token runs out.
+    pub until: Timestamp,
 }
 
 /// Checks bearer tokens.
 #[derive(Clone)]
 pub struct Authenticator {
+    identity: Identity,
     store: Store,
     roles: RolePermissions,
 }
 
+fn refused() -> Error {
+    Error::unauthenticated("request.unauthenticated", "send a valid bearer token")
+}
+
 impl Authenticator {
     /// Returns an authenticator over this store.
-    pub fn new(store: Store, roles: RolePermissions) -> Self {
-        Self { store, roles }
+    pub fn new(identity: Identity, store: Store, roles: RolePermissions) -> Self {
+        Self { identity, store, roles }
     }
 
     /// Returns the caller behind a token.
-    pub async fn bearer(&self, text: &str) -> Result<Principal> {
-        let refused = || Error::unauthenticated("request.unauthenticated", "send a valid bearer token");
-        let secret = Secret::parse(text).ok_or_else(refused)?;
+    pub async fn bearer(&self, text: &str) -> Result<Authenticated> {
+        match Secret::parse(text) {
+            Some(secret) => self.api_token(&secret).await,
+            None => self.access_token(text).await,
+        }
+    }
+
+    async fn api_token(&self, secret: &Secret) -> Result<Authenticated> {
         let system = self.store.system_read(Purpose::SignIn).await?;
-        let found = system.one(token::Entity::find().filter(token::Column::Id.eq(secret.id))).await?;
-        let valid = |row: &token::Model| {
-            secret.matches(&row.secret_hash) && row.deleted_at.is_none() && row.expires_at > system.now()
-        };
-        let token = found.filter(valid).ok_or_else(refused)?;
-        let member = membership::Entity::find()
-            .filter(membership::Column::TenantId.eq(token.tenant_id))
-            .filter(membership::Column::UserId.eq(token.user_id))
-            .filter(membership::Column::DeletedAt.is_null());
-        let member = system.one(member).await?.ok_or_else(refused)?;
-        let tenant = system.tenant(token.tenant_id).await?;
+        let (found, now) = (queries::of_token(&system, secret.id).await?, system.now());
         system.close().await?;
-        if tenant.state != "active" {
-            return Err(Error::forbidden("tenants.suspended", "this organisation is suspended"));
+        let valid = |found: &Standing| secret.matches(&found.secret_hash);
+        let found = found.filter(valid).ok_or_else(refused)?;
+        let scopes = found.scopes.as_deref().map(serde_json::from_str::<Vec<String>>).transpose();
+        let scopes = scopes.map_err(|error| Error::internal("stored scopes are damaged").source_error(error))?;
+        let until = found.expires_at;
+        let mut principal = self.caller(found, now)?;
+        // What the token was limited to, as far as its owner has it now.
+        if let Some(scopes) = scopes {
+            principal.permissions = principal.permissions.intersection(&PermissionSet::new(scopes));
+        }
+        principal.credential = secret.id.to_string().into();
+        principal.kind = CredentialKind::ApiToken;
+        self.identity.saw(Credential::Token(principal.tenant, secret.id), now);
+        Ok(Authenticated { principal, until })
+    }
+
+    async fn access_token(&self, text: &str) -> Result<Authenticated> {
+        let (identity, now) = (&self.identity, self.store.clock().now());
+        let mut verified = access_token::verify(identity.keys(), identity.settings(), text, now);
+        // Another process may have begun to sign with a key that this one has not met.
+        if verified == Err(Refusal::UnknownKey) && identity.keys().may_look_again(now) {
+            identity.keep_keys(&self.store).await?;
+            verified = access_token::verify(identity.keys(), identity.settings(), text, now);
+        }
+        let claims = verified.map_err(|why| refused().context(format!("{why:?}")))?;
+        let system = self.store.system_read(Purpose::SignIn).await?;
+        let found = queries::of_session(&system, claims.sid).await?;
+        system.close().await?;
+        let same = |found: &Standing| found.tenant == claims.organization && found.user == claims.sub;
+        let found = found.filter(same).ok_or_else(refused)?;
+        let until = found.expires_at.min(Timestamp(claims.exp * 1_000_000));
+        let mut principal = self.caller(found, now)?;
+        principal.credential = claims.sid.to_string().into();
+        self.identity.saw(Credential::Session(principal.tenant, claims.sid), now);
+        Ok(Authenticated { principal, until })
+    }
+
+    /// Says who a credential's holder is now, if the credential still stands.
+    fn caller(&self, found: Standing, now: Timestamp) -> Result<Principal> {
+        if found.revoked_at.is_some() || found.expires_at <= now || found.user_state != user::ACTIVE {
+            return Err(refused());
+        }
+        let superadmin = found.platform_role.as_deref() == Some(Role::Superadmin.name());
+        let (actor, role) = match (&found.elevation, &found.role) {
+            (Some(_), _) if superadmin => (Actor::Superadmin(found.user), Role::Superadmin),
+            (None, Some(name)) => (Actor::User(found.user), Role::named(name).ok_or_else(refused)?),
+            _ => return Err(refused()),
+        };
+        // A superadmin gets in: somebody has to look after a suspended tenant.
+        if found.tenant_state != "active" && role != Role::Superadmin {
+            return Err(suspended());
         }
         Ok(Principal {
-            tenant: token.tenant_id,
-            actor: Actor::User(token.user_id),
-            permissions: self.roles.of_role(&member.role),
-            role: member.role.into(),
-            credential: token.id.to_string().into(),
+            tenant: found.tenant,
+            actor,
+            role: role.name().into(),
+            permissions: self.roles.of_role(role),
+            credential: "".into(),
+            kind: CredentialKind::Session,
+            elevated: found.elevation.map(Into::into),
         })
     }
+}
+
+/// The organisation's people may not work now.
+pub(crate) fn suspended() -> Error {
+    Error::forbidden("tenants.suspended", "this organisation is suspended")
 }

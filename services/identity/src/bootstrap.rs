@@ -3,14 +3,15 @@
 
 use std::time::Duration;
 
-use kernel::{Error, Id, RequestId, Result, TenantId, Timestamp, UserId};
-use sea_orm::{EntityTrait as _, QuerySelect as _, Set};
+use kernel::{Error, RequestId, Result, TenantId, Timestamp, UserId};
+use sea_orm::{ActiveValue::Set, EntityTrait as _, QuerySelect as _};
 use serde_json::json;
 use service::Role;
-use sha2::{Digest as _, Sha256};
 use store::{Event, Purpose, Store, System, TenantRecord};
 
-use crate::token::{Secret, hex};
+use crate::enrol::{self, NewPerson};
+use crate::secret::Code;
+use crate::token::Secret;
 use crate::{code, membership, token, user};
 
 /// How long a one-use code works.
@@ -45,15 +46,21 @@ pub struct Member {
     pub user: UserId,
 }
 
-/// Returns random bytes from the system.
-pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| Error::internal(format!("the system's random source failed: {error}")))?;
-    Ok(bytes)
+/// Somebody to be added.
+#[derive(Clone, Debug, Default)]
+pub struct NewMember<'a> {
+    /// The person's name.
+    pub name: &'a str,
+    /// The person's e-mail address.
+    pub email: Option<&'a str>,
+    /// The PHC string of the person's password.
+    pub password_hash: Option<String>,
+    /// Whether the person runs the platform.
+    pub superadmin: bool,
 }
 
-/// Creates a tenant with an administrator and a sign-in code, unless there is a tenant already.
+/// Creates a tenant with an administrator and a sign-in code, unless there is a tenant already. The
+/// first administrator runs the platform too.
 pub async fn first_start(store: &Store) -> Result<Option<FirstStart>> {
     let system = store.system(Purpose::Bootstrap).await?;
     let any = user::Entity::find().limit(1);
@@ -62,16 +69,17 @@ pub async fn first_start(store: &Store) -> Result<Option<FirstStart>> {
         return Ok(None);
     }
     let tenant = system.create_tenant("main", "Main organisation").await?;
-    let member = insert_member(&system, tenant.id, "Administrator", Role::Admin).await?;
+    let new = NewMember { name: "Administrator", superadmin: true, ..NewMember::default() };
+    let member = insert_member(&system, tenant.id, &new, Role::Admin).await?;
     let sign_in = insert_code(&system, member).await?;
     system.commit().await?;
     Ok(Some(FirstStart { tenant, sign_in }))
 }
 
 /// Adds a person to a tenant.
-pub async fn add_member(store: &Store, tenant: TenantId, name: &str, role: Role) -> Result<Member> {
+pub async fn add_member(store: &Store, tenant: TenantId, new: &NewMember<'_>, role: Role) -> Result<Member> {
     let system = store.system(Purpose::Bootstrap).await?;
-    let member = insert_member(&system, tenant, name, role).await?;
+    let member = insert_member(&system, tenant, new, role).await?;
     system.commit().await?;
     Ok(member)
 }
@@ -94,74 +102,19 @@ pub async fn create_sign_in_code(store: &Store, slug: &str) -> Result<SignInCode
     Ok(code)
 }
 
-/// Gives a member a bearer token without a sign-in; for demo data and tests.
+/// Gives a member an API token without asking anybody; for demo data and tests.
 pub async fn issue_token(store: &Store, member: Member, name: &str) -> Result<String> {
     let system = store.system(Purpose::SignIn).await?;
-    let (text, _) = insert_token(&system, member, name, &RequestId::create()).await?;
-    system.commit().await?;
-    Ok(text)
-}
-
-async fn insert_member(system: &System, tenant: TenantId, name: &str, role: Role) -> Result<Member> {
-    let (now, actor) = (system.now(), "system".to_owned());
-    let user = UserId::new();
-    system
-        .insert(user::ActiveModel { id: Set(user), email: Set(None), name: Set(name.to_owned()), created_at: Set(now) })
-        .await?;
-    let row = membership::ActiveModel {
-        tenant_id: Set(tenant),
-        id: Set(Id::new()),
-        user_id: Set(user),
-        role: Set(role.name().to_owned()),
-        created_at: Set(now),
-        created_by: Set(actor.clone()),
-        version: Set(1),
-        updated_at: Set(now),
-        updated_by: Set(actor),
-        deleted_at: Set(None),
-    };
-    system.insert(row).await?;
-    Ok(Member { tenant, user })
-}
-
-async fn insert_code(system: &System, member: Member) -> Result<SignInCode> {
-    let digits = hex(&random::<10>()?);
-    let groups: Vec<&str> = (0..4).map(|group| &digits[group * 5..group * 5 + 5]).collect();
-    let code = groups.join("-");
-    let expires_at = system.now().plus(CODE_LIFETIME);
-    let row = code::ActiveModel {
-        code_hash: Set(code_hash(&code)),
-        tenant_id: Set(member.tenant),
-        user_id: Set(member.user),
-        created_at: Set(system.now()),
-        expires_at: Set(expires_at),
-        used_at: Set(None),
-    };
-    system.insert(row).await?;
-    Ok(SignInCode { code, expires_at })
-}
-
-pub(crate) fn code_hash(code: &str) -> Vec<u8> {
-    let typed: String = code.trim().to_ascii_lowercase().chars().filter(|letter| *letter != '-').collect();
-    Sha256::digest(typed).to_vec()
-}
-
-/// Inserts a token and its audit event; gives the token's text and when it expires.
-pub(crate) async fn insert_token(
-    system: &System,
-    member: Member,
-    name: &str,
-    request: &RequestId,
-) -> Result<(String, Timestamp)> {
     let (secret, actor) = (Secret::create()?, member.user.to_string());
-    let expires_at = system.now().plus(TOKEN_LIFETIME);
     let row = token::ActiveModel {
         tenant_id: Set(member.tenant),
         id: Set(secret.id),
         user_id: Set(member.user),
         name: Set(name.to_owned()),
         secret_hash: Set(secret.hash()),
-        expires_at: Set(expires_at),
+        expires_at: Set(system.now().plus(TOKEN_LIFETIME)),
+        scopes: Set(None),
+        last_used_at: Set(None),
         created_at: Set(system.now()),
         created_by: Set(actor.clone()),
         version: Set(1),
@@ -170,7 +123,34 @@ pub(crate) async fn insert_token(
         deleted_at: Set(None),
     };
     system.insert(row).await?;
-    let event = Event::about("identity.sign_in.succeeded", member.user, json!({ "token": secret.id, "name": name }));
-    system.record(member.tenant, &actor, request, &event).await?;
-    Ok((secret.text(), expires_at))
+    let event = Event::about("identity.token.created", secret.id, json!({ "name": name, "user": member.user }));
+    system.record(member.tenant, &actor, &RequestId::create(), &event).await?;
+    system.commit().await?;
+    Ok(secret.text())
+}
+
+async fn insert_member(system: &System, tenant: TenantId, new: &NewMember<'_>, role: Role) -> Result<Member> {
+    let NewMember { name, email, password_hash, superadmin } = new.clone();
+    let email = email.map(str::to_lowercase);
+    let person = NewPerson { name, email: email.as_deref(), password_hash, superadmin };
+    let user = enrol::person(system, person).await?;
+    enrol::join(system, tenant, user, role, "system", &RequestId::create()).await?;
+    Ok(Member { tenant, user })
+}
+
+async fn insert_code(system: &System, member: Member) -> Result<SignInCode> {
+    let code = Code::short()?;
+    let expires_at = system.now().plus(CODE_LIFETIME);
+    let row = code::ActiveModel {
+        code_hash: Set(code.hash()),
+        tenant_id: Set(member.tenant),
+        user_id: Set(member.user),
+        created_at: Set(system.now()),
+        expires_at: Set(expires_at),
+        used_at: Set(None),
+    };
+    system.insert(row).await?;
+    let event = Event::about("identity.sign_in_code.created", member.user, json!({ "expiresAt": expires_at }));
+    system.record(member.tenant, "system", &RequestId::create(), &event).await?;
+    Ok(SignInCode { code: code.text().to_owned(), expires_at })
 }

@@ -1,14 +1,9 @@
-//! What a person is in a tenant: one role. Not for finer permissions, which will refine the role.
+//! What a person is in a tenant: one role. Its id is the person's, so a tenant's events name people.
+//! Not for finer permissions, which will refine the role.
 
-use kernel::{Id, IdKind, TenantId, Timestamp, UserId};
+use kernel::{TenantId, Timestamp, User, UserId};
 use sea_orm::entity::prelude::*;
-
-/// Marks the ids of memberships.
-#[derive(Debug)]
-pub struct Membership;
-impl IdKind for Membership {
-    const PREFIX: &'static str = "mbr";
-}
+use serde_json::json;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "identity_membership")]
@@ -16,7 +11,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub tenant_id: TenantId,
     #[sea_orm(primary_key, auto_increment = false)]
-    pub id: Id<Membership>,
+    pub id: UserId,
     pub user_id: UserId,
     pub role: String,
     pub created_at: Timestamp,
@@ -30,3 +25,5 @@ pub struct Model {
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
+
+store::tenant_entity!(Entity, User, "identity.user", |row: &Model| json!({ "role": row.role }));

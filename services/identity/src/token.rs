@@ -1,6 +1,6 @@
-//! Opaque bearer tokens: `ptc_<id>_<secret><checksum>`. The id finds the row, SHA-256 of the secret
-//! is all that is stored, and the checksum turns typing mistakes away before the database is
-//! asked. Not for access tokens that other services verify on their own.
+//! API tokens: `ptc_<id>_<secret><checksum>`, opaque, for programs. The id finds the row, SHA-256 of
+//! the secret is all that is stored, and the checksum turns typing mistakes away before the database
+//! is asked. Not for people, who sign in.
 
 use kernel::{Id, IdKind, TenantId, Timestamp, UserId};
 use sea_orm::entity::prelude::*;
@@ -8,7 +8,12 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-/// Marks the ids of tokens.
+use crate::secret::{self, hex, unhex, with_checksum, without_checksum};
+
+/// Names an API token.
+pub type TokenId = Id<Token>;
+
+/// Marks the ids of API tokens.
 #[derive(Debug)]
 pub struct Token;
 impl IdKind for Token {
@@ -26,6 +31,8 @@ pub struct Model {
     pub name: String,
     pub secret_hash: Vec<u8>,
     pub expires_at: Timestamp,
+    pub scopes: Option<String>,
+    pub last_used_at: Option<Timestamp>,
     pub created_at: Timestamp,
     pub created_by: String,
     pub version: i64,
@@ -42,8 +49,8 @@ impl ActiveModelBehavior for ActiveModel {}
 store::tenant_entity!(
     Entity,
     Token,
-    "identity.session",
-    |row: &Model| json!({ "name": row.name, "user": row.user_id })
+    "identity.token",
+    |row: &Model| json!({ "name": row.name, "user": row.user_id, "scopes": row.scopes, "expiresAt": row.expires_at })
 );
 
 const PREFIX: &str = "ptc_";
@@ -59,7 +66,7 @@ pub(crate) struct Secret {
 impl Secret {
     /// Returns a new secret from the system's random source.
     pub(crate) fn create() -> kernel::Result<Self> {
-        Ok(Self { id: Id::new(), secret: crate::bootstrap::random()? })
+        Ok(Self { id: Id::new(), secret: secret::random()? })
     }
 
     /// Returns what is stored of it.
@@ -71,17 +78,12 @@ impl Secret {
     pub(crate) fn text(&self) -> String {
         let id = self.id.to_string();
         let digits = id.split_once('_').map_or(id.as_str(), |(_, digits)| digits);
-        let body = format!("{PREFIX}{digits}_{}", hex(&self.secret));
-        format!("{body}{:08x}", crc32fast::hash(body.as_bytes()))
+        with_checksum(&format!("{PREFIX}{digits}_{}", hex(&self.secret)))
     }
 
     /// Reads a token's text; a wrong checksum never reaches the database.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let (body, checksum) = text.split_at_checked(text.len().checked_sub(8)?)?;
-        if format!("{:08x}", crc32fast::hash(body.as_bytes())) != checksum {
-            return None;
-        }
-        let (digits, secret) = body.strip_prefix(PREFIX)?.split_once('_')?;
+        let (digits, secret) = without_checksum(text)?.strip_prefix(PREFIX)?.split_once('_')?;
         let id = format!("{}_{digits}", Token::PREFIX).parse().ok()?;
         Some(Self { id, secret: unhex(secret)? })
     }
@@ -90,21 +92,6 @@ impl Secret {
     pub(crate) fn matches(&self, hash: &[u8]) -> bool {
         self.hash().ct_eq(hash).into()
     }
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<[u8; SECRET_BYTES]> {
-    if text.len() != SECRET_BYTES * 2 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    let mut bytes = [0; SECRET_BYTES];
-    for (place, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(text.get(place * 2..place * 2 + 2)?, 16).ok()?;
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

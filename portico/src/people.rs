@@ -1,0 +1,180 @@
+//! Wires the identity service into a process: the vault, the letters, the gateway's questions about
+//! tokens, and how revocations reach the token cache. Not for what any of them does.
+
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gateway::{Authenticate, Metrics, TokenCache, TokenCacheConfig, Verified};
+use identity::{Authenticator, Courier, Identity, Letter};
+use kernel::{Error, Result};
+use store::{Committed, Engine, Store, Vault};
+use tokio::task::JoinHandle;
+
+use crate::config::Config;
+use crate::data_folder::DataFolder;
+
+/// How often revocations of other processes are looked for.
+const LOOK: Duration = Duration::from_millis(150);
+/// After how long without a look nothing that is remembered is believed.
+const STALE: Duration = Duration::from_millis(800);
+/// How many events one look takes.
+const BATCH: u64 = 5_000;
+
+/// Asks the identity service about tokens.
+pub(crate) struct Bearer(pub Authenticator);
+
+impl Authenticate for Bearer {
+    fn bearer<'a>(&'a self, token: &'a str) -> Pin<Box<dyn Future<Output = Result<Verified>> + Send + 'a>> {
+        Box::pin(async move {
+            let found = self.0.bearer(token).await?;
+            Ok(Verified { principal: Arc::new(found.principal), until: found.until })
+        })
+    }
+}
+
+/// Returns the vault under the configured master key, or under the data folder's.
+pub(crate) fn vault(config: &Config, folder: &DataFolder) -> Result<Vault> {
+    let digits = match config.master_key.as_str() {
+        "" => folder.master_key()?,
+        configured => configured.to_owned(),
+    };
+    let wrong = || Error::invalid("config.master_key", "the master key must be 64 hexadecimal digits");
+    let mut key = [0; 32];
+    if digits.len() != 64 || !digits.is_ascii() {
+        return Err(wrong());
+    }
+    for (place, byte) in key.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&digits[place * 2..place * 2 + 2], 16).map_err(|_| wrong())?;
+    }
+    Ok(Vault::new(&key))
+}
+
+/// Leaves letters in a folder, as files that any mail program opens.
+pub(crate) struct Spool {
+    folder: PathBuf,
+    from: String,
+}
+
+impl Spool {
+    pub(crate) fn new(folder: PathBuf, from: &str) -> Result<Self> {
+        let sound = from.parse::<lettre::message::Mailbox>();
+        sound.map_err(|error| Error::invalid("config.invalid", format!("mail.from: {error}")))?;
+        Ok(Self { folder, from: from.to_owned() })
+    }
+
+    fn write(&self, letter: &Letter) -> Result<()> {
+        use std::io::Write as _;
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let wrong = |error: &dyn std::fmt::Display| Error::internal(format!("a letter could not be written: {error}"));
+        let message = lettre::Message::builder()
+            .from(self.from.parse().map_err(|error| wrong(&error))?)
+            .to(letter.to.parse().map_err(|error| wrong(&error))?)
+            .subject(&letter.subject)
+            .header(lettre::message::header::ContentType::TEXT_PLAIN)
+            .body(letter.text.clone())
+            .map_err(|error| wrong(&error))?;
+        let name = format!("{}.eml", kernel::RequestId::create().as_str());
+        let (path, hidden) = (self.folder.join(&name), self.folder.join(format!(".{name}")));
+        let opened = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&hidden);
+        let mut file = opened.map_err(|error| wrong(&error))?;
+        file.write_all(&message.formatted()).and_then(|()| file.sync_all()).map_err(|error| wrong(&error))?;
+        // Whoever collects letters never meets half of one.
+        std::fs::rename(&hidden, &path).map_err(|error| wrong(&error))
+    }
+}
+
+impl Courier for Spool {
+    fn send<'a>(&'a self, letter: &'a Letter) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>> {
+        Box::pin(async move { self.write(letter) })
+    }
+}
+
+/// Returns the cache of checked tokens, which forgets at once what this process revokes.
+pub(crate) fn token_cache(config: &Config, store: &Store, metrics: &Metrics) -> Result<Arc<TokenCache>> {
+    let remembered = TokenCacheConfig {
+        capacity: config.server.token_cache_entries,
+        max_age: Duration::from_secs(config.server.token_cache_seconds),
+    };
+    let mut cache = TokenCache::new(remembered, store.clock().clone(), metrics);
+    if store.engine() == Engine::Postgres {
+        // Other processes may work on the same data.
+        cache = cache.feed(STALE);
+    }
+    let cache = Arc::new(cache);
+    let told = cache.clone();
+    store.listen(move |events| revoke(&told, events))?;
+    Ok(cache)
+}
+
+fn revoke(cache: &TokenCache, events: &[Committed]) {
+    for event in events {
+        if let Some(revocation) = identity::revocation_of(event.tenant, &event.kind, &event.subject) {
+            cache.revoke(&revocation);
+        }
+    }
+}
+
+/// Follows what other processes revoke.
+pub(crate) fn follow(store: &Store, cache: Arc<TokenCache>) -> Option<JoinHandle<()>> {
+    if store.engine() == Engine::Sqlite {
+        return None;
+    }
+    let store = store.clone();
+    Some(tokio::spawn(async move {
+        let mut position = None;
+        loop {
+            // What was there at this moment has been passed on when the look is done.
+            let began = Instant::now();
+            match look(&store, &cache, &mut position).await {
+                Ok(()) => cache.confirm(began),
+                Err(error) => tracing::warn!(error = %error, "revocations are not heard of; every token is checked anew"),
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }))
+}
+
+async fn look(store: &Store, cache: &TokenCache, position: &mut Option<i64>) -> Result<()> {
+    let mut after = match *position {
+        Some(after) => after,
+        // Before the first confirmation nothing is believed, so nothing can be missed.
+        None => store::last_position(store).await?,
+    };
+    loop {
+        let (next, events) = store::committed_after(store, after, BATCH).await?;
+        revoke(cache, &events);
+        let more = events.len() as u64 >= BATCH && next > after;
+        after = next;
+        *position = Some(after);
+        if !more {
+            return Ok(());
+        }
+    }
+}
+
+/// Keeps signing keys fresh, notes who was seen, and removes what has expired.
+pub(crate) fn keep(identity: Identity, store: &Store) -> JoinHandle<()> {
+    const PAUSE: Duration = Duration::from_secs(10);
+    const CLEANING: u32 = 360;
+    let store = store.clone();
+    tokio::spawn(async move {
+        let mut round = 0u32;
+        loop {
+            tokio::time::sleep(PAUSE).await;
+            round = round.wrapping_add(1);
+            if let Err(error) = identity.keep_keys(&store).await {
+                tracing::warn!(error = %error, "the signing keys were not looked after");
+            }
+            if let Err(error) = identity.write_last_used(&store).await {
+                tracing::warn!(error = %error, "when sessions and tokens were last used is not written down");
+            }
+            if round.is_multiple_of(CLEANING)
+                && let Err(error) = identity::remove_expired(&store).await
+            {
+                tracing::warn!(error = %error, "expired sessions and codes were not removed");
+            }
+        }
+    })
+}

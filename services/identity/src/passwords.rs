@@ -1,0 +1,269 @@
+//! Changing a password, and getting back in without one. A new password ends all other sessions of
+//! its owner, everywhere. Not for what a password must be: see `password`.
+
+use std::time::Duration;
+
+use axum::Extension;
+use axum::extract::State;
+use kernel::{Answer, Ctx, Error, Result, TenantId, Text, UserId};
+use sea_orm::sea_query::{Expr, ExprTrait as _};
+use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryTrait as _};
+use serde::Deserialize;
+use serde_json::json;
+use service::{Access, App, Operation};
+use store::{Event, Purpose, System};
+use utoipa::ToSchema;
+use web::{Body, Caller, Principal, RequestIds};
+
+use crate::letters::Letter;
+use crate::me::person_of;
+use crate::origin::Origin;
+use crate::password::{Checked, Password};
+use crate::queries::{self, Account, Wanted};
+use crate::secret::{Code, code_hash};
+use crate::session::{self, SessionId};
+use crate::sign_in::{admit, invalid_credentials};
+use crate::state::Identity;
+use crate::throttle::Attempt;
+use crate::user::{self, Email};
+use crate::{reset, state};
+
+const RESET_LIFETIME: Duration = Duration::from_secs(3600);
+/// How fresh a sign-in without a password must be to set the first one.
+const FRESH: Duration = Duration::from_secs(3600);
+
+/// What changing a password takes.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ChangePassword {
+    /// The password until now; left out only by who has none.
+    current_password: Option<Password>,
+    /// The password from now on.
+    new_password: Password,
+}
+
+/// Whose password was forgotten.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Forgot {
+    /// The e-mail address of the account.
+    email: Email,
+}
+
+/// What choosing a new password takes.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Reset {
+    /// The code from the letter.
+    code: Text<64>,
+    /// The password from now on.
+    new_password: Password,
+}
+
+pub(crate) fn operations() -> [Operation; 3] {
+    [
+        Operation::post("/api/auth/password/change", "identity_change_password", change)
+            .access(Access::Session)
+            .describe(
+                "Change my password",
+                "Needs the present password; somebody who signed in with a one-use code within the last hour and has \
+                 none yet sets the first. All other sessions of the person end, in every organisation.",
+            )
+            .takes::<ChangePassword>()
+            .gives_other(204, "Changed", &[])
+            .problems(&[400, 401, 403, 409, 415, 429, 503]),
+        Operation::post("/api/auth/password/forgot", "identity_forget_password", forgot)
+            .access(Access::Public)
+            .describe(
+                "Ask for a way back in",
+                "Sends a letter with a one-use code, good for an hour, if there is such an account; the answer is the \
+                 same if there is none.",
+            )
+            .takes::<Forgot>()
+            .gives_other(202, "If there is such an account, a letter is on its way", &[])
+            .problems(&[400, 415, 429]),
+        Operation::post("/api/auth/password/reset", "identity_reset_password", reset_password)
+            .access(Access::Public)
+            .describe(
+                "Choose a new password",
+                "With the code from the letter. A password that is refused as too weak does not use the code up. All \
+                 sessions of the person end, in every organisation.",
+            )
+            .takes::<Reset>()
+            .gives_other(204, "Changed", &[])
+            .problems(&[400, 401, 415, 429, 503]),
+    ]
+}
+
+async fn change(
+    State(app): State<App>,
+    Extension(identity): Extension<Identity>,
+    Extension(principal): Extension<Principal>,
+    Caller(ctx): Caller,
+    origin: Origin,
+    Body(input): Body<ChangePassword>,
+) -> web::Result {
+    let user = person_of(&principal)?;
+    let session: SessionId = principal.credential.parse()?;
+    let system = app.store.system_read(Purpose::SignIn).await?;
+    let account = queries::account(&system, Wanted::User(user)).await?;
+    let row = system.one(session::Entity::find().filter(session::Column::Id.eq(session))).await?;
+    system.close().await?;
+    let account = account.ok_or_else(|| queries::lost("the person of a session"))?;
+    let row = row.ok_or_else(|| queries::lost("the session of a caller"))?;
+    match (&account.password_hash, input.current_password) {
+        (Some(_), None) => {
+            return Err(Error::invalid("request.invalid_body", "the body is not valid")
+                .field("currentPassword", "is needed: the account has a password")
+                .into());
+        }
+        (Some(stored), Some(current)) => {
+            let attempt = Attempt { account: Some(user.to_string()), network: origin.network, tenant: None };
+            admit(&app.store, &identity, &attempt).await?;
+            if identity.passwords().check(current, Some(stored.clone())).await? == Checked::Wrong {
+                return Err(Error::invalid("identity.wrong_password", "the present password is wrong")
+                    .field("currentPassword", "is wrong")
+                    .into());
+            }
+            identity.throttle().succeeded(&attempt);
+        }
+        (None, _) if app.now() > row.created_at.plus(FRESH) => {
+            let message = "this sign-in is too old to set a first password: sign in with a new code";
+            return Err(Error::conflict("identity.sign_in_again", message).into());
+        }
+        (None, _) => {}
+    }
+    check_new(&identity, &input.new_password, &account)?;
+    let hash = identity.passwords().hash(input.new_password).await?;
+    let system = app.store.system(Purpose::SignIn).await?;
+    set_password(&system, user, hash, Some(session)).await?;
+    tell(&system, &account, Some(&ctx), ctx.request_id()).await?;
+    system.commit().await?;
+    Ok(Answer::no_content().into())
+}
+
+fn check_new(identity: &Identity, password: &Password, account: &Account) -> Result<()> {
+    let email = account.email.as_deref().unwrap_or_default();
+    password.check_new(identity.settings(), &[email, &account.name], "newPassword")
+}
+
+/// Stores the hash and ends the person's sessions, but for one.
+async fn set_password(system: &System, user: UserId, hash: String, keep: Option<SessionId>) -> Result<()> {
+    let update = user::Entity::update_many()
+        .col_expr(user::Column::PasswordHash, Expr::val(hash))
+        .filter(user::Column::Id.eq(user));
+    system.execute(update.as_query()).await?;
+    let mut end = session::Entity::update_many()
+        .col_expr(session::Column::DeletedAt, Expr::val(system.now()))
+        .filter(session::Column::UserId.eq(user))
+        .filter(session::Column::DeletedAt.is_null());
+    if let Some(keep) = keep {
+        end = end.filter(session::Column::Id.ne(keep));
+    }
+    system.execute(end.as_query()).await?;
+    Ok(())
+}
+
+/// Tells every organisation of the person, so that every process forgets the ended sessions.
+async fn tell(system: &System, account: &Account, ctx: Option<&Ctx>, request: &kernel::RequestId) -> Result<()> {
+    let event = Event::about("identity.user.password_changed", account.user, json!({}));
+    let actor = ctx.map_or_else(|| account.user.to_string(), |ctx| ctx.actor().to_string());
+    let tenants: Vec<TenantId> = account.places.iter().map(|place| place.tenant).collect();
+    for tenant in tenants {
+        system.record(tenant, &actor, request, &event).await?;
+    }
+    Ok(())
+}
+
+async fn forgot(
+    State(app): State<App>,
+    Extension(identity): Extension<Identity>,
+    origin: Origin,
+    Body(input): Body<Forgot>,
+) -> web::Result {
+    // Counted apart from sign-ins: asking for letters must not slow the owner's sign-in down.
+    let account = Some(format!("forgot {}", input.email.as_str()));
+    let attempt = Attempt { account, network: origin.network, tenant: None };
+    admit(&app.store, &identity, &attempt).await?;
+    let code = Code::long()?;
+    let system = app.store.system(Purpose::SignIn).await?;
+    let account = queries::account(&system, Wanted::Email(input.email.as_str())).await?;
+    let account = account.filter(|account| account.active);
+    // A row either way: the same work, so that the time it takes tells nothing.
+    let row = reset::ActiveModel {
+        code_hash: Set(code.hash()),
+        user_id: Set(account.as_ref().map(|account| account.user)),
+        created_at: Set(system.now()),
+        expires_at: Set(system.now().plus(RESET_LIFETIME)),
+        used_at: Set(None),
+    };
+    system.insert(row).await?;
+    system.commit().await?;
+    if account.is_some() {
+        let letter = Letter::reset(input.email.as_str(), &identity.settings().front_end_url, &code);
+        state::post(&identity, letter)?;
+    }
+    Ok(Answer { status: 202, ..Answer::no_content() }.into())
+}
+
+async fn reset_password(
+    State(app): State<App>,
+    Extension(identity): Extension<Identity>,
+    Extension(ids): Extension<RequestIds>,
+    origin: Origin,
+    Body(input): Body<Reset>,
+) -> web::Result {
+    let attempt = Attempt { account: None, network: origin.network, tenant: None };
+    admit(&app.store, &identity, &attempt).await?;
+    let invalid = || Error::unauthenticated("identity.invalid_code", "this code is not valid: ask for a new one");
+    let hash = code_hash(input.code.as_str());
+    let system = app.store.system_read(Purpose::SignIn).await?;
+    let now = system.now();
+    let found = system.one(reset::Entity::find_by_id(hash.clone())).await?;
+    let user = found.filter(|row| row.used_at.is_none() && row.expires_at > now).and_then(|row| row.user_id);
+    let account = match user {
+        Some(user) => queries::account(&system, Wanted::User(user)).await?,
+        None => None,
+    };
+    system.close().await?;
+    let account = account.filter(|account| account.active).ok_or_else(invalid)?;
+    check_new(&identity, &input.new_password, &account)?;
+    let password = identity.passwords().hash(input.new_password).await?;
+    let system = app.store.system(Purpose::SignIn).await?;
+    let spend = reset::Entity::update_many()
+        .col_expr(reset::Column::UsedAt, Expr::val(system.now()))
+        .filter(reset::Column::UserId.eq(account.user))
+        .filter(reset::Column::UsedAt.is_null());
+    // All codes of the person go with the one that is used; without this one, none does.
+    let mine = spend.clone().filter(reset::Column::CodeHash.eq(hash)).filter(Expr::col(reset::Column::ExpiresAt).gt(now));
+    if system.execute(mine.as_query()).await? == 0 {
+        system.close().await?;
+        return Err(invalid().into());
+    }
+    system.execute(spend.as_query()).await?;
+    set_password(&system, account.user, password, None).await?;
+    tell(&system, &account, None, &ids.request).await?;
+    system.commit().await?;
+    identity.throttle().succeeded(&attempt);
+    if let Some(email) = &account.email {
+        identity.throttle().forget_account(email);
+    }
+    Ok(Answer::no_content().into())
+}
+
+/// Refuses unless this is the person's password: for steps that a stolen session must not take.
+pub(crate) async fn prove(
+    app: &App,
+    identity: &Identity,
+    account: &Account,
+    origin: &Origin,
+    password: Password,
+) -> Result<()> {
+    let attempt = Attempt { account: Some(account.user.to_string()), network: origin.network, tenant: None };
+    admit(&app.store, identity, &attempt).await?;
+    if identity.passwords().check(password, account.password_hash.clone()).await? == Checked::Wrong {
+        return Err(invalid_credentials());
+    }
+    identity.throttle().succeeded(&attempt);
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! `POST /api/auth/refresh`: exchanges a refresh token for the next one and a new access token. Each
+//! works once. Whoever presents one again within the grace gets the same successor, so parallel tabs
+//! and lost answers do no harm; later it means that somebody has a copy, and the session ends for
+//! both. Not for API tokens, which do not change.
+
+use axum::Extension;
+use axum::extract::State;
+use axum::response::Response;
+use kernel::{Answer, Error, RequestId, Result, Text};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryTrait as _};
+use serde::Deserialize;
+use serde_json::json;
+use service::{Access, App, Operation};
+use store::{Event, Purpose, System};
+use utoipa::ToSchema;
+use web::{Body, Problem, RequestIds};
+
+use crate::access_token::{self, Subject};
+use crate::authenticate::suspended;
+use crate::opening::{Person, SignedIn, not_stored, seed_place};
+use crate::origin::Origin;
+use crate::queries::{self, Wanted};
+use crate::refresh_token::{Presented, RefreshToken};
+use crate::session::{self, Column, Entity};
+use crate::sign_in::admit;
+use crate::state::Identity;
+use crate::throttle::Attempt;
+
+/// How often a race for the same token is run again; each time somebody else won.
+const ROUNDS: usize = 8;
+
+/// What refreshing takes.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Refresh {
+    /// The refresh token of the last sign-in or refresh.
+    refresh_token: Text<200>,
+}
+
+pub(crate) fn operation() -> Operation {
+    Operation::post("/api/auth/refresh", "identity_refresh_session", refresh)
+        .access(Access::Public)
+        .describe(
+            "Stay signed in",
+            "Exchanges a refresh token for a new access token and the next refresh token. A token that was exchanged in \
+             the last 10 seconds gives the same successor again. One that was exchanged longer ago is a copy in other \
+             hands: the session ends, `identity.session.reused` tells the organisation, and everybody signs in again.",
+        )
+        .takes::<Refresh>()
+        .gives::<SignedIn>(200, "Refreshed")
+        .problems(&[400, 401, 403, 415, 429])
+}
+
+fn invalid_token() -> Error {
+    Error::unauthenticated("identity.invalid_refresh_token", "this refresh token does not work: sign in again")
+}
+
+async fn refresh(
+    State(app): State<App>,
+    Extension(identity): Extension<Identity>,
+    Extension(ids): Extension<RequestIds>,
+    origin: Origin,
+    Body(input): Body<Refresh>,
+) -> Result<Response, Problem> {
+    let attempt = Attempt { account: None, network: origin.network, tenant: None };
+    admit(&app.store, &identity, &attempt).await?;
+    let token = RefreshToken::parse(input.refresh_token.as_str()).ok_or_else(invalid_token)?;
+    for _ in 0..ROUNDS {
+        if let Some(signed_in) = exchange(&app, &identity, &ids.request, &origin, &token).await? {
+            identity.throttle().abandoned(&attempt);
+            return Ok(not_stored(Answer::ok(&signed_in)?));
+        }
+    }
+    let message = "this token is being exchanged by others; try again";
+    Err(Error::unavailable("identity.busy", message).retry_after(1).into())
+}
+
+/// Exchanges the token, or says that somebody else did in the same moment.
+async fn exchange(
+    app: &App,
+    identity: &Identity,
+    request: &RequestId,
+    origin: &Origin,
+    token: &RefreshToken,
+) -> Result<Option<SignedIn>> {
+    let system = app.store.system(Purpose::SignIn).await?;
+    let now = system.now();
+    let found = system.one(Entity::find().filter(Column::Id.eq(token.session))).await?;
+    let row = found.filter(|row| row.stands(now) && row.elevation.is_none()).ok_or_else(invalid_token)?;
+    let seed = identity.vault()?.open(&seed_place(row.tenant_id, &row.id.to_string()), &row.seed_sealed)?;
+    let generations = row.generations();
+    if !token.is_genuine(&seed) || token.generation > generations.current {
+        return Err(invalid_token());
+    }
+    let mut next = generations;
+    let idle_expires_at = now.plus(identity.settings().session_idle()).min(row.expires_at);
+    match generations.judge(token.generation, now) {
+        Presented::Current => {
+            next = generations.exchanged(now);
+            let update = Entity::update_many()
+                .col_expr(Column::Generation, Expr::val(next.current))
+                .col_expr(Column::WindowGeneration, Expr::val(next.window))
+                .col_expr(Column::WindowBeganAt, Expr::val(next.window_began))
+                .col_expr(Column::EarlierGeneration, Expr::val(next.earlier))
+                .col_expr(Column::IdleExpiresAt, Expr::val(idle_expires_at))
+                .col_expr(Column::LastUsedAt, Expr::val(now))
+                .filter(Column::TenantId.eq(row.tenant_id))
+                .filter(Column::Id.eq(row.id))
+                .filter(Column::Generation.eq(generations.current))
+                .filter(Column::DeletedAt.is_null());
+            if system.execute(update.as_query()).await? == 0 {
+                system.close().await?;
+                return Ok(None);
+            }
+        }
+        Presented::Lately => {}
+        Presented::Replayed => {
+            end_family(system, &row, request, origin).await?;
+            return Err(invalid_token());
+        }
+    }
+    let account = queries::account(&system, Wanted::User(row.user_id)).await?.filter(|account| account.active);
+    let place = account.as_ref().and_then(|account| account.places.iter().find(|place| place.tenant == row.tenant_id));
+    let (Some(account), Some(place)) = (&account, place) else { return Err(invalid_token()) };
+    if place.state != "active" {
+        return Err(suspended());
+    }
+    let subject = Subject { user: row.user_id, tenant: row.tenant_id, session: row.id, role: &place.role };
+    let (access_token, expires_at) =
+        access_token::sign(identity.keys(), identity.settings(), &subject, now, row.expires_at)?;
+    system.commit().await?;
+    Ok(Some(SignedIn {
+        access_token,
+        token_type: "Bearer",
+        expires_at,
+        expires_in: expires_at.seconds() - now.seconds(),
+        refresh_token: Some(RefreshToken::of(&seed, row.id, next.current).text()),
+        refresh_expires_at: idle_expires_at,
+        session_id: row.id,
+        organization: place.into(),
+        user: Person {
+            id: account.user,
+            name: account.name.clone(),
+            email: account.email.clone(),
+            role: place.role.clone(),
+        },
+    }))
+}
+
+/// Ends a session whose token came twice, and says so in the tenant's audit trail.
+async fn end_family(system: System, row: &session::Model, request: &RequestId, origin: &Origin) -> Result<()> {
+    let update = Entity::update_many()
+        .col_expr(Column::DeletedAt, Expr::val(system.now()))
+        .filter(Column::TenantId.eq(row.tenant_id))
+        .filter(Column::Id.eq(row.id))
+        .filter(Column::DeletedAt.is_null());
+    if system.execute(update.as_query()).await? == 0 {
+        return system.close().await;
+    }
+    let told = json!({ "user": row.user_id, "network": origin.network.to_string() });
+    for kind in ["identity.session.reused", "identity.session.revoked"] {
+        system.record(row.tenant_id, "anonymous", request, &Event::about(kind, row.id, told.clone())).await?;
+    }
+    tracing::warn!(session.id = %row.id, request.id = request.as_str(), "a refresh token came twice: its session ends");
+    system.commit().await
+}

@@ -1,0 +1,235 @@
+//! `POST /api/auth/login`: with e-mail and password, or with a one-use code. An unknown person, a
+//! wrong password and an organisation that somebody does not belong to get the same answer after the
+//! same work. Not for staying signed in: see `refresh`.
+
+use axum::Extension;
+use axum::extract::State;
+use axum::response::Response;
+use kernel::{Answer, Error, Id, RequestId, Result, TenantId, Text};
+use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Query};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryTrait as _};
+use serde::Deserialize;
+use serde_json::json;
+use service::{Access, App, Operation};
+use sha2::{Digest as _, Sha256};
+use store::{Event, Purpose, Store};
+use utoipa::ToSchema;
+use web::{Body, Problem, RequestIds};
+
+use crate::authenticate::suspended;
+use crate::opening::{self, Opening, SignedIn, not_stored};
+use crate::origin::Origin;
+use crate::password::{Checked, Password};
+use crate::queries::{self, Account, Membership, Wanted};
+use crate::secret::code_hash;
+use crate::state::Identity;
+use crate::throttle::{Attempt, Network, Verdict, slow_down};
+use crate::user::Email;
+use crate::{code, refused};
+
+/// What signing in takes: `email` and `password`, or `code`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct SignIn {
+    /// The person's e-mail address.
+    email: Option<Email>,
+    /// The person's password.
+    password: Option<Password>,
+    /// The short name of the organisation to work in; without it, the first that the person joined.
+    organization: Option<Text<64>>,
+    /// A one-use code instead; `portico admin sign-in` prints one.
+    code: Option<Text<64>>,
+}
+
+pub(crate) fn operation() -> Operation {
+    Operation::post("/api/auth/login", "identity_sign_in", sign_in)
+        .access(Access::Public)
+        .describe(
+            "Sign in",
+            "With `email` and `password`, or with a one-use `code` that the first start or `portico admin sign-in` \
+             printed. Gives an access token (a JWT after RFC 9068, ES256, verifiable with `/.well-known/jwks.json`) \
+             and a refresh token. Whoever is unknown gets the same answer as whoever mistyped. After some failures \
+             the next attempt has to wait: 429 says how long. While too many sign in at once: 503.",
+        )
+        .takes::<SignIn>()
+        .gives::<SignedIn>(200, "Signed in")
+        .problems(&[400, 401, 403, 415, 429, 503])
+}
+
+/// The one refusal of everybody who did not prove who they are.
+pub(crate) fn invalid_credentials() -> Error {
+    Error::unauthenticated("identity.invalid_credentials", "e-mail address or password is wrong")
+}
+
+async fn sign_in(
+    State(app): State<App>,
+    Extension(identity): Extension<Identity>,
+    Extension(ids): Extension<RequestIds>,
+    origin: Origin,
+    Body(input): Body<SignIn>,
+) -> Result<Response, Problem> {
+    let signed_in = match input {
+        SignIn { email: Some(email), password: Some(password), organization, code: None } => {
+            let slug = organization.map(String::from);
+            with_password(&app, &identity, &ids.request, &origin, &email, password, slug).await?
+        }
+        SignIn { email: None, password: None, organization: None, code: Some(code) } => {
+            with_code(&app, &identity, &ids.request, &origin, code.as_str()).await?
+        }
+        _ => {
+            let message = "send email and password, or code";
+            return Err(Error::invalid("request.invalid_body", message).into());
+        }
+    };
+    Ok(not_stored(Answer::ok(&signed_in)?))
+}
+
+/// Counts an attempt, and refuses it where too many came before.
+pub(crate) async fn admit(store: &Store, identity: &Identity, attempt: &Attempt) -> Result<()> {
+    let Verdict::KnownNetworksOnly(wait) = identity.throttle().begin(attempt, store.clock().now())? else {
+        return Ok(());
+    };
+    let account = attempt.account.as_deref().unwrap_or_default();
+    if known_network(store, account, attempt.network).await? { Ok(()) } else { Err(slow_down(wait)) }
+}
+
+/// Says whether the account was used from this network, as far as sessions are remembered.
+async fn known_network(store: &Store, email: &str, network: Network) -> Result<bool> {
+    let column = |table: &str, name: &str| (Alias::new(table), Alias::new(name));
+    let select = Query::select()
+        .expr(Expr::val(1))
+        .from_as(Alias::new("identity_user"), Alias::new("u"))
+        .join_as(
+            sea_orm::JoinType::InnerJoin,
+            Alias::new("identity_session"),
+            Alias::new("s"),
+            Expr::col(column("s", "user_id")).equals(column("u", "id")),
+        )
+        .and_where(Expr::col(column("u", "email")).eq(email))
+        .and_where(Expr::col(column("s", "network")).eq(network.to_string()))
+        .limit(1)
+        .take();
+    let system = store.system_read(Purpose::SignIn).await?;
+    let known = !system.rows(&select).await?.is_empty();
+    system.close().await?;
+    Ok(known)
+}
+
+async fn with_password(
+    app: &App,
+    identity: &Identity,
+    request: &RequestId,
+    origin: &Origin,
+    email: &Email,
+    password: Password,
+    slug: Option<String>,
+) -> Result<SignedIn> {
+    let account = Some(email.as_str().to_owned());
+    let attempt = Attempt { account, network: origin.network, tenant: slug.clone() };
+    admit(&app.store, identity, &attempt).await?;
+    let system = app.store.system_read(Purpose::SignIn).await?;
+    let account = queries::account(&system, Wanted::Email(email.as_str())).await?;
+    system.close().await?;
+    let stored = account.as_ref().filter(|account| account.active).and_then(|found| found.password_hash.clone());
+    let checked = identity.passwords().check(password, stored).await;
+    let checked = checked.inspect_err(|_| identity.throttle().abandoned(&attempt))?;
+    let place = account.as_ref().map(|account| choose(account, slug.as_deref()));
+    let (Some(account), Some(Ok(place))) = (&account, place.filter(|_| checked != Checked::Wrong)) else {
+        let tenant = account.as_ref().and_then(|account| choose(account, slug.as_deref()).ok()).map(|place| place.tenant);
+        let user = account.as_ref().map(|account| account.user.to_string());
+        refuse(app, request, origin, email, tenant, user).await?;
+        return Err(invalid_credentials());
+    };
+    identity.throttle().succeeded(&attempt);
+    if place.state != "active" {
+        return Err(suspended());
+    }
+    let rehashed = match checked {
+        Checked::Rehashed(hash) => Some(hash),
+        Checked::Right | Checked::Wrong => None,
+    };
+    let opening = Opening { account, place, method: "password", origin, request, elevation: None, rehashed };
+    opening::open(app, identity, opening).await
+}
+
+/// Chooses the organisation: the named one, or the first that lets people work.
+pub(crate) fn choose<'a>(account: &'a Account, slug: Option<&str>) -> Result<&'a Membership> {
+    let active = || account.places.iter().find(|place| place.state == "active").or_else(|| account.places.first());
+    let found = match slug {
+        Some(slug) => account.places.iter().find(|place| place.slug == slug),
+        None => active(),
+    };
+    found.ok_or_else(invalid_credentials)
+}
+
+/// Writes a refused sign-in down: in the tenant's audit trail, or, where none is known, beside it.
+/// One transaction with one row either way, so that the time it takes tells nothing.
+async fn refuse(
+    app: &App,
+    request: &RequestId,
+    origin: &Origin,
+    email: &Email,
+    tenant: Option<TenantId>,
+    user: Option<String>,
+) -> Result<()> {
+    let system = app.store.system(Purpose::SignIn).await?;
+    match tenant {
+        Some(tenant) => {
+            let told = json!({ "method": "password", "network": origin.network.to_string() });
+            let event = Event::about("identity.sign_in.failed", user.unwrap_or_default(), told);
+            system.record(tenant, "anonymous", request, &event).await?;
+        }
+        None => {
+            let row = refused::ActiveModel {
+                id: Set(Id::new()),
+                account_hash: Set(Sha256::digest(email.as_str()).to_vec()),
+                network: Set(origin.network.to_string()),
+                request_id: Set(request.as_str().to_owned()),
+                created_at: Set(system.now()),
+            };
+            system.insert(row).await?;
+        }
+    }
+    system.commit().await
+}
+
+async fn with_code(
+    app: &App,
+    identity: &Identity,
+    request: &RequestId,
+    origin: &Origin,
+    typed: &str,
+) -> Result<SignedIn> {
+    let attempt = Attempt { account: None, network: origin.network, tenant: None };
+    admit(&app.store, identity, &attempt).await?;
+    let hash = code_hash(typed);
+    let system = app.store.system(Purpose::SignIn).await?;
+    // One statement, so that of two who use a code at the same moment one is refused.
+    let used = code::Entity::update_many()
+        .col_expr(code::Column::UsedAt, Expr::val(system.now()))
+        .filter(code::Column::CodeHash.eq(hash.clone()))
+        .filter(code::Column::UsedAt.is_null())
+        .filter(Expr::col(code::Column::ExpiresAt).gt(system.now()));
+    if system.execute(used.as_query()).await? == 0 {
+        system.close().await?;
+        tracing::info!(request.id = request.as_str(), "a sign-in with a one-use code was refused");
+        return Err(Error::unauthenticated("identity.invalid_code", "this code is not valid: ask for a new one"));
+    }
+    let lost = || queries::lost("the member of a sign-in code");
+    let found = system.one(code::Entity::find_by_id(hash)).await?.ok_or_else(lost)?;
+    let account = queries::account(&system, Wanted::User(found.user_id)).await?.ok_or_else(lost)?;
+    let place = account.places.iter().find(|place| place.tenant == found.tenant_id).filter(|_| account.active);
+    let Some(place) = place else {
+        system.close().await?;
+        return Err(Error::unauthenticated("identity.invalid_code", "this code is not valid: ask for a new one"));
+    };
+    system.commit().await?;
+    identity.throttle().succeeded(&attempt);
+    if place.state != "active" {
+        return Err(suspended());
+    }
+    let opening =
+        Opening { account: &account, place, method: "code", origin, request, elevation: None, rehashed: None };
+    opening::open(app, identity, opening).await
+}
