@@ -87,7 +87,8 @@ pub(crate) fn verify(keys: &KeyRing, settings: &Settings, text: &str, now: Times
     if text.len() > LONGEST {
         return Err(Refusal::Bad("too long"));
     }
-    let header = jsonwebtoken::decode_header(text).map_err(|_| Refusal::Bad("not a JWT, or its algorithm is unknown"))?;
+    let header =
+        jsonwebtoken::decode_header(text).map_err(|_| Refusal::Bad("not a JWT, or its algorithm is unknown"))?;
     // The algorithm is ours to choose, not the token's (RFC 8725, section 3.1).
     if header.alg != Algorithm::ES256 {
         return Err(Refusal::Bad("another algorithm"));

@@ -27,7 +27,7 @@ const MOST_DAYS: u64 = 365;
 /// What a new API token is to be.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct NewToken {
+struct CreateApiToken {
     /// What it is for.
     name: Text<100>,
     /// The permissions that it is limited to; without them, all that its owner has.
@@ -39,7 +39,7 @@ struct NewToken {
 /// An API token, without its text.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Shown {
+struct ApiTokenView {
     /// Names the token.
     id: TokenId,
     /// What it is for.
@@ -56,26 +56,26 @@ struct Shown {
 
 /// A new API token.
 #[derive(Debug, Serialize, ToSchema)]
-struct Created {
+struct NewApiToken {
     /// The token; it is shown only now.
     token: String,
     /// What is remembered of it.
     #[serde(flatten)]
-    shown: Shown,
+    shown: ApiTokenView,
 }
 
 /// The tokens.
 #[derive(Debug, Serialize, ToSchema)]
-struct Tokens {
+struct ApiTokens {
     /// The tokens, the newest first.
-    items: Vec<Shown>,
+    items: Vec<ApiTokenView>,
 }
 
 pub(crate) fn operations() -> [Operation; 3] {
     [
         Operation::get("/api/auth/tokens", "identity_list_tokens", list)
             .describe("My API tokens", "Lists the caller's API tokens in the organisation, without their text.")
-            .gives::<Tokens>(200, "The tokens"),
+            .gives::<ApiTokens>(200, "The tokens"),
         Operation::post("/api/auth/tokens", "identity_create_token", create)
             .access(Access::Session)
             .describe(
@@ -83,8 +83,8 @@ pub(crate) fn operations() -> [Operation; 3] {
                 "For programs. Give it the scopes that it needs and no more; it can never do what its owner cannot, \
                  also when the owner's role changes later. Its text is shown once.",
             )
-            .takes::<NewToken>()
-            .gives::<Created>(201, "Made")
+            .takes::<CreateApiToken>()
+            .gives::<NewApiToken>(201, "Made")
             .problems(&[400, 403, 409, 415]),
         Operation::new(http::Method::DELETE, "/api/auth/tokens/{id}", "identity_revoke_token", revoke)
             .access(Access::Session)
@@ -94,9 +94,9 @@ pub(crate) fn operations() -> [Operation; 3] {
     ]
 }
 
-fn shown(row: Model) -> Result<Shown> {
+fn shown(row: Model) -> Result<ApiTokenView> {
     let damaged = |error| Error::internal("stored scopes are damaged").source_error(error);
-    Ok(Shown {
+    Ok(ApiTokenView {
         id: row.id,
         name: row.name,
         scopes: row.scopes.as_deref().map(serde_json::from_str).transpose().map_err(damaged)?,
@@ -116,21 +116,22 @@ async fn list(State(app): State<App>, Extension(principal): Extension<Principal>
         .all()
         .await?;
     reader.close().await?;
-    Ok(Answer::ok(&Tokens { items: rows.into_iter().map(shown).collect::<Result<_>>()? })?.into())
+    Ok(Answer::ok(&ApiTokens { items: rows.into_iter().map(shown).collect::<Result<_>>()? })?.into())
 }
 
 async fn create(
     State(app): State<App>,
     Extension(principal): Extension<Principal>,
     Caller(mut ctx): Caller,
-    Body(input): Body<NewToken>,
+    Body(input): Body<CreateApiToken>,
 ) -> Result<Response, Problem> {
     if principal.elevated.is_some() {
         let message = "a superadmin's session cannot leave a token behind";
         return Err(Error::forbidden("identity.not_elevated", message).into());
     }
     let user = person_of(&principal)?;
-    let wrong = |field: &str, why: String| Error::invalid("request.invalid_body", "the body is not valid").field(field, why);
+    let wrong =
+        |field: &str, why: String| Error::invalid("request.invalid_body", "the body is not valid").field(field, why);
     let days = input.expires_in_days.unwrap_or(USUAL_DAYS);
     if !(1..=MOST_DAYS).contains(&days) {
         return Err(wrong("expiresInDays", format!("must be from 1 to {MOST_DAYS}")).into());
@@ -165,7 +166,7 @@ async fn create(
     let row = writer.insert::<Entity>(row).await?;
     let location = format!("/api/auth/tokens/{}", row.id);
     let id = row.id;
-    let created = Created { token: secret.text(), shown: shown(row)? };
+    let created = NewApiToken { token: secret.text(), shown: shown(row)? };
     // The stored answer of a repeated request must not hold the token: it is shown once.
     let stored = Answer::created(location.clone(), &serde_json::json!({ "id": id }))?;
     writer.commit(stored).await?;

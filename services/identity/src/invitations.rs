@@ -48,7 +48,7 @@ struct Invite {
 /// An invitation.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Shown {
+struct InvitationView {
     /// Names the invitation.
     id: InvitationId,
     /// Who is invited.
@@ -65,25 +65,25 @@ struct Shown {
 
 /// A new invitation.
 #[derive(Debug, Serialize, ToSchema)]
-struct Created {
+struct NewInvitation {
     /// The code to accept with; it is shown only now, and in the letter.
     code: String,
     /// What is remembered of it.
     #[serde(flatten)]
-    shown: Shown,
+    shown: InvitationView,
 }
 
 /// The invitations.
 #[derive(Debug, Serialize, ToSchema)]
 struct Invitations {
     /// The invitations, the newest first.
-    items: Vec<Shown>,
+    items: Vec<InvitationView>,
 }
 
 /// What accepting takes.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Accept {
+struct AcceptInvitation {
     /// The code of the invitation.
     code: Text<64>,
     /// The person's name; only a new account needs it.
@@ -102,7 +102,7 @@ pub(crate) fn operations() -> [Operation; 4] {
                  whoever wants to hand it over in another way.",
             )
             .takes::<Invite>()
-            .gives::<Created>(201, "Invited")
+            .gives::<NewInvitation>(201, "Invited")
             .problems(&[400, 409, 415]),
         Operation::get("/api/auth/invitations", "identity_list_invitations", list)
             .permission("identity.members.invite")
@@ -116,18 +116,18 @@ pub(crate) fn operations() -> [Operation; 4] {
         Operation::post("/api/auth/invitations/accept", "identity_accept_invitation", accept)
             .access(Access::Public)
             .describe(
-                "Accept an invitation",
+                "AcceptInvitation an invitation",
                 "Makes the person a member and signs in. With an address that has an account, `password` must be that \
                  account's.",
             )
-            .takes::<Accept>()
+            .takes::<AcceptInvitation>()
             .gives::<SignedIn>(200, "Accepted and signed in")
             .problems(&[400, 401, 403, 415, 429, 503]),
     ]
 }
 
-fn shown(row: Model) -> Shown {
-    Shown {
+fn shown(row: Model) -> InvitationView {
+    InvitationView {
         id: row.id,
         email: row.email,
         role: row.role,
@@ -169,7 +169,7 @@ async fn invite(
     writer.commit(Answer::created(location.clone(), &shown)?).await?;
     let (to, front) = (input.email.as_str(), &identity.settings().front_end_url);
     state::post(&identity, Letter::invitation(to, &tenant.name, input.role.role().name(), front, &code))?;
-    let created = Created { code: code.text().to_owned(), shown };
+    let created = NewInvitation { code: code.text().to_owned(), shown };
     Ok(not_stored(Answer::created(location, &created)?))
 }
 
@@ -195,7 +195,7 @@ async fn accept(
     Extension(identity): Extension<Identity>,
     Extension(ids): Extension<RequestIds>,
     origin: Origin,
-    Body(input): Body<Accept>,
+    Body(input): Body<AcceptInvitation>,
 ) -> Result<Response, Problem> {
     let attempt = Attempt { account: None, network: origin.network, tenant: None };
     admit(&app.store, &identity, &attempt).await?;

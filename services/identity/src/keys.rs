@@ -102,7 +102,13 @@ impl KeyRing {
     }
 
     /// Takes these rows, oldest first, for all there are.
-    fn set(&self, rows: &[signing_key::Model], vault: Option<&Vault>, settings: &Settings, now: Timestamp) -> Result<()> {
+    fn set(
+        &self,
+        rows: &[signing_key::Model],
+        vault: Option<&Vault>,
+        settings: &Settings,
+        now: Timestamp,
+    ) -> Result<()> {
         let lifetime = settings.access_lifetime() + MARGIN;
         let mut known = Known { read_at: Some(now), ..Known::default() };
         for (number, row) in rows.iter().enumerate() {

@@ -30,12 +30,12 @@ struct Me {
     /// Names the session or the API token.
     credential: String,
     /// Where else the person is a member.
-    organizations: Vec<Place>,
+    organizations: Vec<MembershipView>,
 }
 
 /// A membership.
 #[derive(Debug, Serialize, ToSchema)]
-struct Place {
+struct MembershipView {
     /// The organisation.
     #[serde(flatten)]
     organization: Organization,
@@ -95,7 +95,7 @@ fn shown(principal: &Principal, account: Account, organization: Organization) ->
         organizations: account
             .places
             .iter()
-            .map(|place| Place { organization: place.into(), role: place.role.clone() })
+            .map(|place| MembershipView { organization: place.into(), role: place.role.clone() })
             .collect(),
     }
 }

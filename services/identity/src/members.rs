@@ -42,7 +42,7 @@ impl MemberRole {
 /// A member.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Shown {
+struct MemberView {
     /// Names the person.
     id: UserId,
     /// The person's name.
@@ -59,7 +59,7 @@ struct Shown {
 #[derive(Debug, Serialize, ToSchema)]
 struct Members {
     /// The members, in the order of their ids.
-    items: Vec<Shown>,
+    items: Vec<MemberView>,
     /// Send it back as `after` to read on; null when there are no more.
     next: Option<UserId>,
 }
@@ -73,7 +73,7 @@ struct Asked {
 /// What a member is to be.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct NewRole {
+struct ChangeMember {
     /// The new role.
     role: MemberRole,
 }
@@ -81,7 +81,7 @@ struct NewRole {
 /// Whose role is to change.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Assign {
+struct AssignRole {
     /// The person.
     user_id: UserId,
     /// The new role.
@@ -101,14 +101,14 @@ pub(crate) fn operations() -> [Operation; 4] {
         Operation::new(http::Method::PATCH, "/api/v1/identity/members/{id}", "identity_change_member", change)
             .permission("identity.members.write")
             .describe("Change a member's role", rule)
-            .takes::<NewRole>()
-            .gives::<Shown>(200, "Changed")
+            .takes::<ChangeMember>()
+            .gives::<MemberView>(200, "Changed")
             .problems(&[400, 404, 409, 412, 415]),
         Operation::post("/api/users/roles", "identity_assign_role", assign)
             .permission("identity.members.write")
             .describe("Change a member's role", rule)
-            .takes::<Assign>()
-            .gives::<Shown>(200, "Changed")
+            .takes::<AssignRole>()
+            .gives::<MemberView>(200, "Changed")
             .problems(&[400, 404, 409, 415]),
         Operation::new(http::Method::DELETE, "/api/v1/identity/members/{id}", "identity_remove_member", remove)
             .permission("identity.members.write")
@@ -138,7 +138,7 @@ async fn list(State(app): State<App>, Caller(ctx): Caller, web::Query(asked): we
 }
 
 /// Adds names and addresses, which live outside the tenant, to memberships.
-async fn shown(app: &App, rows: Vec<Model>) -> Result<Vec<Shown>> {
+async fn shown(app: &App, rows: Vec<Model>) -> Result<Vec<MemberView>> {
     let ids: Vec<UserId> = rows.iter().map(|row| row.id).collect();
     let system = app.store.system_read(Purpose::SignIn).await?;
     let people = system.all(user::Entity::find().filter(user::Column::Id.is_in(ids))).await?;
@@ -147,7 +147,7 @@ async fn shown(app: &App, rows: Vec<Model>) -> Result<Vec<Shown>> {
         people.into_iter().map(|person| (person.id, person)).collect();
     let show = |row: Model| {
         let person = people.get(&row.id);
-        Shown {
+        MemberView {
             id: row.id,
             name: person.map(|person| person.name.clone()).unwrap_or_default(),
             email: person.and_then(|person| person.email.clone()),
@@ -163,22 +163,16 @@ async fn change(
     Caller(ctx): Caller,
     Path(id): Path<UserId>,
     IfMatch(expected): IfMatch,
-    Body(input): Body<NewRole>,
+    Body(input): Body<ChangeMember>,
 ) -> web::Result {
     set_role(&app, ctx, id, expected, input.role).await
 }
 
-async fn assign(State(app): State<App>, Caller(ctx): Caller, Body(input): Body<Assign>) -> web::Result {
+async fn assign(State(app): State<App>, Caller(ctx): Caller, Body(input): Body<AssignRole>) -> web::Result {
     set_role(&app, ctx, input.user_id, None, input.role).await
 }
 
-async fn set_role(
-    app: &App,
-    mut ctx: kernel::Ctx,
-    id: UserId,
-    expected: Option<i64>,
-    role: MemberRole,
-) -> web::Result {
+async fn set_role(app: &App, mut ctx: kernel::Ctx, id: UserId, expected: Option<i64>, role: MemberRole) -> web::Result {
     // Read first: while the Writer is open nothing else is asked.
     let reader = app.store.read(&ctx).await?;
     let row = reader.select::<Entity>().id(id).one().await?.ok_or_else(not_found)?;

@@ -3,7 +3,7 @@
 use store::{Engine, Purpose, Schema, Step, Type};
 
 /// The steps, oldest first.
-pub(crate) const STEPS: &[Step] = 
+pub(crate) const STEPS: &[Step] =
     &[Step { name: "0001_people", apply: people }, Step { name: "0002_sign_in", apply: sign_in }];
 
 fn people(schema: &mut Schema) {

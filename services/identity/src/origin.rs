@@ -25,7 +25,8 @@ impl<S: Sync> FromRequestParts<S> for Origin {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let address = parts.extensions.get::<ClientAddress>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |found| found.0);
+        let address =
+            parts.extensions.get::<ClientAddress>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |found| found.0);
         let program = parts.headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
         let user_agent = program.map(|text| text.chars().take(LONGEST).collect());
         Ok(Self { network: Network::of(address), user_agent })

@@ -45,7 +45,7 @@ struct ChangePassword {
 /// Whose password was forgotten.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Forgot {
+struct ForgotPassword {
     /// The e-mail address of the account.
     email: Email,
 }
@@ -53,7 +53,7 @@ struct Forgot {
 /// What choosing a new password takes.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Reset {
+struct ResetPassword {
     /// The code from the letter.
     code: Text<64>,
     /// The password from now on.
@@ -79,7 +79,7 @@ pub(crate) fn operations() -> [Operation; 3] {
                 "Sends a letter with a one-use code, good for an hour, if there is such an account; the answer is the \
                  same if there is none.",
             )
-            .takes::<Forgot>()
+            .takes::<ForgotPassword>()
             .gives_other(202, "If there is such an account, a letter is on its way", &[])
             .problems(&[400, 415, 429]),
         Operation::post("/api/auth/password/reset", "identity_reset_password", reset_password)
@@ -89,7 +89,7 @@ pub(crate) fn operations() -> [Operation; 3] {
                 "With the code from the letter. A password that is refused as too weak does not use the code up. All \
                  sessions of the person end, in every organisation.",
             )
-            .takes::<Reset>()
+            .takes::<ResetPassword>()
             .gives_other(204, "Changed", &[])
             .problems(&[400, 401, 415, 429, 503]),
     ]
@@ -179,7 +179,7 @@ async fn forgot(
     State(app): State<App>,
     Extension(identity): Extension<Identity>,
     origin: Origin,
-    Body(input): Body<Forgot>,
+    Body(input): Body<ForgotPassword>,
 ) -> web::Result {
     // Counted apart from sign-ins: asking for letters must not slow the owner's sign-in down.
     let account = Some(format!("forgot {}", input.email.as_str()));
@@ -211,7 +211,7 @@ async fn reset_password(
     Extension(identity): Extension<Identity>,
     Extension(ids): Extension<RequestIds>,
     origin: Origin,
-    Body(input): Body<Reset>,
+    Body(input): Body<ResetPassword>,
 ) -> web::Result {
     let attempt = Attempt { account: None, network: origin.network, tenant: None };
     admit(&app.store, &identity, &attempt).await?;
@@ -235,7 +235,8 @@ async fn reset_password(
         .filter(reset::Column::UserId.eq(account.user))
         .filter(reset::Column::UsedAt.is_null());
     // All codes of the person go with the one that is used; without this one, none does.
-    let mine = spend.clone().filter(reset::Column::CodeHash.eq(hash)).filter(Expr::col(reset::Column::ExpiresAt).gt(now));
+    let mine =
+        spend.clone().filter(reset::Column::CodeHash.eq(hash)).filter(Expr::col(reset::Column::ExpiresAt).gt(now));
     if system.execute(mine.as_query()).await? == 0 {
         system.close().await?;
         return Err(invalid().into());

@@ -33,7 +33,7 @@ const ROUNDS: usize = 8;
 /// What refreshing takes.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Refresh {
+struct RefreshSession {
     /// The refresh token of the last sign-in or refresh.
     refresh_token: Text<200>,
 }
@@ -47,7 +47,7 @@ pub(crate) fn operation() -> Operation {
              the last 10 seconds gives the same successor again. One that was exchanged longer ago is a copy in other \
              hands: the session ends, `identity.session.reused` tells the organisation, and everybody signs in again.",
         )
-        .takes::<Refresh>()
+        .takes::<RefreshSession>()
         .gives::<SignedIn>(200, "Refreshed")
         .problems(&[400, 401, 403, 415, 429])
 }
@@ -61,7 +61,7 @@ async fn refresh(
     Extension(identity): Extension<Identity>,
     Extension(ids): Extension<RequestIds>,
     origin: Origin,
-    Body(input): Body<Refresh>,
+    Body(input): Body<RefreshSession>,
 ) -> Result<Response, Problem> {
     let attempt = Attempt { account: None, network: origin.network, tenant: None };
     admit(&app.store, &identity, &attempt).await?;

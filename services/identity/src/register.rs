@@ -51,7 +51,7 @@ struct Register {
 /// What confirming takes.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Confirm {
+struct ConfirmRegistration {
     /// The code from the letter.
     code: Text<64>,
 }
@@ -73,7 +73,7 @@ pub(crate) fn operations() -> [Operation; 2] {
         Operation::post("/api/auth/register/confirm", "identity_confirm_registration", confirm)
             .access(Access::Public)
             .describe("Confirm a registration", "With the code from the letter, within a day. Works once.")
-            .takes::<Confirm>()
+            .takes::<ConfirmRegistration>()
             .gives::<SignedIn>(201, "Registered and signed in")
             .problems(&[400, 401, 409, 415, 429]),
     ]
@@ -92,7 +92,9 @@ async fn register(
         return Err(Error::forbidden("identity.registration_closed", message).into());
     }
     if let Some(Err(why)) = input.organization_slug.as_deref().map(enrol::check_slug) {
-        return Err(Error::invalid("request.invalid_body", "the body is not valid").field("organizationSlug", why).into());
+        return Err(Error::invalid("request.invalid_body", "the body is not valid")
+            .field("organizationSlug", why)
+            .into());
     }
     let email = input.email.as_str();
     input.password.check_new(settings, &[email, input.name.as_str(), input.organization_name.as_str()], "password")?;
@@ -146,7 +148,7 @@ async fn confirm(
     Extension(identity): Extension<Identity>,
     Extension(ids): Extension<RequestIds>,
     origin: Origin,
-    Body(input): Body<Confirm>,
+    Body(input): Body<ConfirmRegistration>,
 ) -> Result<Response, Problem> {
     let attempt = Attempt { account: None, network: origin.network, tenant: None };
     admit(&app.store, &identity, &attempt).await?;

@@ -19,7 +19,7 @@ const MOST: u64 = 200;
 /// A session.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Shown {
+struct SessionView {
     /// Names the session.
     id: SessionId,
     /// How it began: `password`, `code`, `invitation`, `registration`, `elevation`.
@@ -42,7 +42,7 @@ struct Shown {
 #[derive(Debug, Serialize, ToSchema)]
 struct Sessions {
     /// The sessions, the last used first.
-    items: Vec<Shown>,
+    items: Vec<SessionView>,
 }
 
 pub(crate) fn operations() -> [Operation; 3] {
@@ -52,7 +52,10 @@ pub(crate) fn operations() -> [Operation; 3] {
             .gives::<Sessions>(200, "The sessions"),
         Operation::new(http::Method::DELETE, "/api/auth/sessions/{id}", "identity_revoke_session", revoke)
             .access(Access::Session)
-            .describe("End a session", "Ends one of the caller's own sessions; its tokens stop working within a second.")
+            .describe(
+                "End a session",
+                "Ends one of the caller's own sessions; its tokens stop working within a second.",
+            )
             .gives_other(204, "Ended", &[])
             .problems(&[400, 403, 404]),
         Operation::new(http::Method::DELETE, "/api/auth/sessions", "identity_revoke_other_sessions", revoke_others)
@@ -75,7 +78,7 @@ async fn list(State(app): State<App>, Extension(principal): Extension<Principal>
         .all()
         .await?;
     reader.close().await?;
-    let shown = |row: Model| Shown {
+    let shown = |row: Model| SessionView {
         current: *principal.credential == *row.id.to_string(),
         id: row.id,
         method: row.method,

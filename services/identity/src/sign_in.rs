@@ -136,7 +136,8 @@ async fn with_password(
     let checked = checked.inspect_err(|_| identity.throttle().abandoned(&attempt))?;
     let place = account.as_ref().map(|account| choose(account, slug.as_deref()));
     let (Some(account), Some(Ok(place))) = (&account, place.filter(|_| checked != Checked::Wrong)) else {
-        let tenant = account.as_ref().and_then(|account| choose(account, slug.as_deref()).ok()).map(|place| place.tenant);
+        let tenant =
+            account.as_ref().and_then(|account| choose(account, slug.as_deref()).ok()).map(|place| place.tenant);
         let user = account.as_ref().map(|account| account.user.to_string());
         refuse(app, request, origin, email, tenant, user).await?;
         return Err(invalid_credentials());

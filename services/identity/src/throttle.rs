@@ -124,7 +124,9 @@ impl Throttle {
             self.take(Key::Tenant(tenant.clone()), now).map_err(slow_down)?;
         }
         let Some(account) = &attempt.account else { return Ok(Verdict::Allowed) };
-        Ok(self.take(Key::Strangers(account.clone()), now).map_or_else(Verdict::KnownNetworksOnly, |()| Verdict::Allowed))
+        Ok(self
+            .take(Key::Strangers(account.clone()), now)
+            .map_or_else(Verdict::KnownNetworksOnly, |()| Verdict::Allowed))
     }
 
     /// Forgets the attempt's own counts; the address's stays, or its owner could reset it at will.
