@@ -89,6 +89,26 @@ enum Admin {
         #[arg(long, default_value = "main")]
         organization: String,
     },
+    /// Make a new key that access tokens are signed with; nobody is signed out
+    RotateKeys {
+        /// Sign with it at once, not after everybody who verifies tokens has met it
+        #[arg(long)]
+        at_once: bool,
+    },
+    /// When the master key is lost: remove what was sealed under it; everybody signs in again
+    ForgetSecrets {
+        /// Do it
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Let a person run the platform: enter any organisation, with a reason that it reads
+    Superadmin {
+        /// The e-mail address of the account
+        email: String,
+        /// Take the role away instead
+        #[arg(long)]
+        revoke: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -159,6 +179,18 @@ fn act(line: Line) -> Result<ExitCode> {
                 print!("{}", admin::sign_in(&config, &organization).await?);
                 Ok(ExitCode::SUCCESS)
             }
+            Command::Admin(Admin::RotateKeys { at_once }) => {
+                print!("{}", admin::rotate_keys(&config, at_once).await?);
+                Ok(ExitCode::SUCCESS)
+            }
+            Command::Admin(Admin::ForgetSecrets { yes }) => {
+                print!("{}", admin::forget_secrets(&config, yes).await?);
+                Ok(ExitCode::SUCCESS)
+            }
+            Command::Admin(Admin::Superadmin { email, revoke }) => {
+                print!("{}", admin::superadmin(&config, &email, !revoke).await?);
+                Ok(ExitCode::SUCCESS)
+            }
             Command::Config(_) => {
                 print!("{}", config.shown()?);
                 Ok(ExitCode::SUCCESS)
@@ -173,11 +205,12 @@ fn act(line: Line) -> Result<ExitCode> {
 
 /// Returns the document of all services, as a full installation serves it.
 pub fn document() -> String {
-    let mut all = services::described();
+    let identity = identity::Identity::new(identity::Settings::default()).expect("the default settings are sound");
+    let mut all = services::all(&identity);
     let names = all.iter().map(|service| service.name).collect();
     all.push(health::service(names, health::Readiness::default(), std::sync::Arc::default()));
     all.push(docs::service(std::sync::Arc::default()));
-    all.push(operator::service());
+    all.push(operator::service(identity));
     docs::written(&service::document(&all))
 }
 

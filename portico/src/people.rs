@@ -129,7 +129,9 @@ pub(crate) fn follow(store: &Store, cache: Arc<TokenCache>) -> Option<JoinHandle
             let began = Instant::now();
             match look(&store, &cache, &mut position).await {
                 Ok(()) => cache.confirm(began),
-                Err(error) => tracing::warn!(error = %error, "revocations are not heard of; every token is checked anew"),
+                Err(error) => {
+                    tracing::warn!(error = %error, "revocations are not heard of; every token is checked anew")
+                }
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -139,13 +141,17 @@ pub(crate) fn follow(store: &Store, cache: Arc<TokenCache>) -> Option<JoinHandle
 async fn look(store: &Store, cache: &TokenCache, position: &mut Option<i64>) -> Result<()> {
     let mut after = match *position {
         Some(after) => after,
-        // Before the first confirmation nothing is believed, so nothing can be missed.
-        None => store::last_position(store).await?,
+        None => {
+            let last = store::last_position(store).await?;
+            // What was remembered before is older than what will be heard of.
+            cache.revoke(&web::Revocation::Everything);
+            last
+        }
     };
     loop {
         let (next, events) = store::committed_after(store, after, BATCH).await?;
         revoke(cache, &events);
-        let more = events.len() as u64 >= BATCH && next > after;
+        let more = next > after;
         after = next;
         *position = Some(after);
         if !more {

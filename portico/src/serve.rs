@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use gateway::{Door, DoorConfig, DoorParts, Drain, Entry, Gate, Metrics, Mount, OperatorToken, Plan, ServerConfig, TrustedProxies};
+use gateway::{
+    Door, DoorConfig, DoorParts, Drain, Entry, Gate, Metrics, Mount, OperatorToken, Plan, ServerConfig, TrustedProxies,
+};
 use identity::{Authenticator, FirstStart, Identity, RolePermissions};
 use kernel::{Clock, Error, Result};
 use service::{App, Backend, Local, Remote, Service};
@@ -98,7 +100,7 @@ pub async fn start(config: &Config) -> Result<Running> {
     let own = [
         health::service(here, readiness.clone(), metrics.clone()),
         docs::service(document.clone()),
-        operator::service(),
+        operator::service(identity.clone()),
     ];
     let own_from = all.len();
     all.extend(own);

@@ -8,6 +8,7 @@ use store::Migrations;
 pub fn all(identity: &Identity) -> Vec<Service> {
     let mut services = vec![
         identity::service(identity.clone()), // people, memberships, sign-in
+        tenants::service(),                  // organisations and their life cycle
         inventory::service(),                // items and their stock
     ];
     // The log is read by the types that all others declare, so it comes last.

@@ -12,7 +12,7 @@ use crate::event::{Column, Entity};
 use crate::system::Purpose;
 use crate::{Engine, Store};
 
-/// An event of a transaction that is on disk now.
+/// An event of a transaction that is on disk now, or that may be where the answer was lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committed {
     /// Whose event it is.
@@ -64,8 +64,17 @@ pub async fn committed_after(store: &Store, position: i64, limit: u64) -> Result
     let next = rows.last().and_then(|row| row.position).unwrap_or(position);
     if store.engine() == Engine::Postgres {
         // What the relay has not numbered yet is committed all the same; it will come once more.
-        let waiting = Entity::find().filter(Column::Position.is_null()).order_by_asc(Column::Seq).limit(limit);
-        rows.extend(system.all(waiting).await?);
+        let mut last = 0;
+        loop {
+            let waiting = Entity::find().filter(Column::Position.is_null()).filter(Column::Seq.gt(last));
+            let page = system.all(waiting.order_by_asc(Column::Seq).limit(limit)).await?;
+            last = page.last().map_or(last, |row| row.seq);
+            let whole = (page.len() as u64) < limit;
+            rows.extend(page);
+            if whole {
+                break;
+            }
+        }
     }
     system.close().await?;
     let events = rows.into_iter().map(|row| Committed { tenant: row.tenant_id, kind: row.kind, subject: row.subject });

@@ -235,7 +235,9 @@ impl Held {
         let ended = open.finish(keep).await;
         if let Some(writing) = &self.writing {
             writing.statistics.count_end(keep && ended.is_ok());
-            if keep && ended.is_ok() {
+            // A COMMIT whose answer was lost may have been made: who listens may hear too much, never too
+            // little.
+            if keep {
                 let recorded = std::mem::take(&mut *self.recorded.lock().expect("nothing panics while it is held"));
                 writing.listeners.tell(&recorded);
             }

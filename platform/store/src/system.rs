@@ -31,15 +31,8 @@ pub enum Purpose {
 
 impl Purpose {
     /// Every purpose.
-    pub const ALL: [Self; 7] = [
-        Self::SignIn,
-        Self::Bootstrap,
-        Self::Tenancy,
-        Self::Relay,
-        Self::Housekeeping,
-        Self::Health,
-        Self::Transfer,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::SignIn, Self::Bootstrap, Self::Tenancy, Self::Relay, Self::Housekeeping, Self::Health, Self::Transfer];
 
     /// Returns the PostgreSQL role that the work runs under.
     pub const fn role(self) -> &'static str {

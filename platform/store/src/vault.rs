@@ -88,7 +88,8 @@ impl Vault {
         }
         if id != self.0.id {
             let message = format!(
-                "{} was sealed under the master key {}, this process has {}: give it the same PORTICO_MASTER_KEY",
+                "{} was sealed under the master key {}, this process has {}: give it the same PORTICO_MASTER_KEY or \
+                 secrets/master.key; if that is lost, `portico admin forget-secrets`",
                 place.table,
                 hex(id),
                 self.key_id()

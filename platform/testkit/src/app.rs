@@ -179,7 +179,20 @@ impl TestApp {
         };
         let door = Door::new(plan, parts, &metrics);
         let names = AtomicU64::new(0);
-        Self { door, store, database, clock, permissions, document, minted, tokens, identity, letters, templates, names }
+        Self {
+            door,
+            store,
+            database,
+            clock,
+            permissions,
+            document,
+            minted,
+            tokens,
+            identity,
+            letters,
+            templates,
+            names,
+        }
     }
 
     pub(crate) fn door(&self) -> &Door {
@@ -211,7 +224,8 @@ impl TestApp {
     pub async fn code_for(&self, address: &str) -> String {
         loop {
             let letters = self.letters_to(address);
-            let code = letters.last().and_then(|letter| letter.text.split_once("?code=").map(|(_, rest)| rest.to_owned()));
+            let code =
+                letters.last().and_then(|letter| letter.text.split_once("?code=").map(|(_, rest)| rest.to_owned()));
             if let Some(rest) = code {
                 return rest.split_whitespace().next().unwrap_or_default().to_owned();
             }
@@ -287,6 +301,24 @@ impl TestApp {
     pub fn token_without(&self, tenant: &TestTenant, permission: &str) -> String {
         let permissions = self.permissions.iter().copied().filter(|known| *known != permission);
         self.mint(Principal { permissions: PermissionSet::new(permissions), ..self.principal(tenant) })
+    }
+
+    /// Mints a token of a superadmin inside the tenant.
+    pub fn superadmin(&self, tenant: &TestTenant) -> String {
+        self.mint(Principal {
+            actor: Actor::Superadmin(tenant.admin),
+            role: "superadmin".into(),
+            elevated: Some("a test".into()),
+            ..self.principal(tenant)
+        })
+    }
+
+    /// Signs the tenant's administrator in, and gives the access token.
+    pub async fn session(&self, tenant: &TestTenant) -> String {
+        let made = identity::create_sign_in_code(&self.store, &tenant.slug).await.expect("a code");
+        let body = serde_json::json!({ "code": made.code });
+        let signed_in = self.post("/api/auth/login").json(&body).send().await.expect(200).json();
+        signed_in["accessToken"].as_str().expect("a token").to_owned()
     }
 
     /// Mints an API token of the tenant with every permission.

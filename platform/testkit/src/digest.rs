@@ -23,16 +23,19 @@ pub(crate) async fn digest(database: &Database, tenant: TenantId) -> Vec<String>
          AND column_name = 'tenant_id' ORDER BY 1"
     };
     let mut found = Vec::new();
-    for table in texts(&connection, tables).await {
+    let mut keys: Vec<(String, &str)> =
+        texts(&connection, tables).await.into_iter().map(|table| (table, "tenant_id")).collect();
+    keys.push(("tenant".to_owned(), "id"));
+    for (table, key) in keys {
         let sql = if sqlite {
             let columns = texts(&connection, &format!("SELECT name FROM pragma_table_info('{table}')")).await;
             let quoted: Vec<String> = columns.iter().map(|column| format!("quote(\"{column}\")")).collect();
             let id = tenant.uuid().simple();
-            format!("SELECT {} AS row FROM {table} WHERE tenant_id = x'{id}' ORDER BY row", quoted.join(" || '|' || "))
+            format!("SELECT {} AS row FROM {table} WHERE {key} = x'{id}' ORDER BY row", quoted.join(" || '|' || "))
         } else {
             // What the relay fills in later is not a change.
             format!(
-                "SELECT (to_jsonb(t) - 'position')::text AS row FROM {table} t WHERE tenant_id = '{}' ORDER BY row",
+                "SELECT (to_jsonb(t) - 'position')::text AS row FROM {table} t WHERE {key} = '{}' ORDER BY row",
                 tenant.uuid()
             )
         };

@@ -34,6 +34,8 @@ pub enum Expect {
     NotFound,
     /// Their own, without the sentinel: lists, creations, their own profile.
     Own,
+    /// 403: only whoever runs the platform may.
+    Forbidden,
 }
 
 impl Attempt {
@@ -63,6 +65,13 @@ impl Attempt {
         self
     }
 
+    /// Says that others get 403 instead of 404.
+    #[must_use]
+    pub fn forbidden(mut self) -> Self {
+        self.other = Expect::Forbidden;
+        self
+    }
+
     /// Says that others get their own instead of 404.
     #[must_use]
     pub fn own(mut self) -> Self {
@@ -80,6 +89,7 @@ type Prepare = Box<
 pub struct Sweep {
     fixtures: BTreeMap<String, Prepare>,
     own_token: BTreeSet<String>,
+    superadmin: BTreeSet<String>,
 }
 
 /// Somebody's try at an operation.
@@ -115,6 +125,21 @@ impl Sweep {
         + 'static,
     ) -> Self {
         self.own_token.insert(id.to_owned());
+        self.operation(id, prepare)
+    }
+
+    /// Says how an operation is tried that only whoever runs the platform may do: the owner is a
+    /// superadmin inside the owner's tenant.
+    #[must_use]
+    pub fn operation_as_superadmin(
+        mut self,
+        id: &str,
+        prepare: impl for<'a> Fn(&'a TestApp, &'a TestTenant) -> Pin<Box<dyn Future<Output = Attempt> + Send + 'a>>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        self.superadmin.insert(id.to_owned());
         self.operation(id, prepare)
     }
 
@@ -162,12 +187,16 @@ impl Sweep {
         let security = written["security"].as_array().and_then(|list| list.first()).cloned();
         let operator = security.as_ref().is_some_and(|scheme| scheme.get("operator").is_some());
         let own = self.own_token.contains(id);
-        let owner_token = match (operator, own) {
-            (true, _) => app.operator_token().to_owned(),
-            (false, true) => app.issue(Member { tenant: owner.id, user: owner.admin }).await,
-            (false, false) => owner.admin_token.clone(),
-        };
+        let session = written["x-session"] == true;
+        // What is prepared may end sessions, so the owner signs in after it.
         let attempt = prepare(app, owner).await;
+        let owner_token = match () {
+            () if operator => app.operator_token().to_owned(),
+            () if self.superadmin.contains(id) => app.superadmin(owner),
+            () if session => app.session(owner).await,
+            () if own => app.issue(Member { tenant: owner.id, user: owner.admin }).await,
+            () => owner.admin_token.clone(),
+        };
         let answer = send(app, method, &attempt, Some(&owner_token)).await;
         let shown = attempt.sentinel.as_ref().is_none_or(|sentinel| answer.text().contains(sentinel));
         if answer.status.as_u16() != attempt.status || !shown {
@@ -188,17 +217,19 @@ impl Sweep {
             let token = app.token_without(owner, permission);
             refused(app, owner, prepare, as_whom("without permission"), Some(&token), &[403], wrong).await;
         }
-        if written["x-session"] == true {
+        if session {
             let token = app.api_token(owner);
             refused(app, owner, prepare, as_whom("an API token"), Some(&token), &[403], wrong).await;
         }
         let allowed: &[u16] = match attempt.other {
             Expect::NotFound => &[404],
             Expect::Own => &[attempt.status],
+            Expect::Forbidden => &[403],
         };
-        let other_token = match own {
-            true => app.issue(Member { tenant: other.id, user: other.admin }).await,
-            false => other.admin_token.clone(),
+        let other_token = match () {
+            () if session => app.session(other).await,
+            () if own => app.issue(Member { tenant: other.id, user: other.admin }).await,
+            () => other.admin_token.clone(),
         };
         refused(app, owner, prepare, as_whom("the other tenant"), Some(&other_token), allowed, wrong).await;
     }
@@ -232,7 +263,8 @@ async fn refused(
 async fn send(app: &TestApp, method: &Method, attempt: &Attempt, token: Option<&str>) -> TestResponse {
     let mut request = app.request(method.clone(), &attempt.path);
     if let Some(token) = token {
-        request = request.token(token);
+        // Only a superadmin's request needs a reason; nobody else's is changed by one.
+        request = request.token(token).header("x-audit-reason", "the sweep");
     }
     if let Some(body) = &attempt.body {
         request = request.json(body);

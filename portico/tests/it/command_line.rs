@@ -9,13 +9,16 @@ use crate::fresh_database::execute;
 use crate::process::{Ended, Installation, Server, code_in, portico, run};
 
 /// Every command, as it is typed.
-const COMMANDS: [&[&str]; 12] = [
+const COMMANDS: [&[&str]; 15] = [
     &[],
     &["serve"],
     &["migrate"],
     &["doctor"],
     &["admin"],
     &["admin", "sign-in"],
+    &["admin", "rotate-keys"],
+    &["admin", "superadmin"],
+    &["admin", "forget-secrets"],
     &["openapi"],
     &["config"],
     &["config", "show"],

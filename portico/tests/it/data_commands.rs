@@ -10,15 +10,20 @@ use crate::client::Client;
 use crate::fresh_database::{FreshDatabase, execute};
 use crate::process::{Installation, Server, run};
 
+/// Copies belong to the installation that they were made of, so they share its master key.
+fn sealed() -> Installation {
+    Installation::new().set("master_key", &"5a".repeat(32))
+}
+
 /// Runs a check on SQLite, and on PostgreSQL where there is one.
 async fn on_both_engines(check: impl AsyncFn(Installation, String)) {
-    let installation = Installation::new();
+    let installation = sealed();
     let url = installation.sqlite_url();
     check(installation, url).await;
     let Some(database) = FreshDatabase::create().await else {
         return;
     };
-    check(Installation::new().set("store.url", &database.url()), database.url()).await;
+    check(sealed().set("store.url", &database.url()), database.url()).await;
 }
 
 #[tokio::test]
@@ -42,7 +47,7 @@ async fn migrating_twice_does_nothing_the_second_time() {
 
 #[test]
 fn migrating_makes_the_data_folder() {
-    Installation::new().run(&["migrate"]).well();
+    sealed().run(&["migrate"]).well();
 }
 
 #[tokio::test]
@@ -158,7 +163,7 @@ async fn a_backup_of_a_busy_server_restores_to_a_consistent_state() {
         assert!(made > 0, "nothing was written meanwhile");
 
         // The restored copy holds all that was there before, and nothing half done.
-        let copy = Installation::new();
+        let copy = sealed();
         copy.run(&arguments("restore", &file)).well();
         let restored = copy.start().await;
         assert_eq!(restored.printed_code(), None, "it is not a first start");
@@ -178,7 +183,7 @@ async fn a_backup_of_a_busy_server_restores_to_a_consistent_state() {
         installation.run(&arguments("backup", &file)).well();
         let original = everything(&server, &token).await;
         assert_whole(&original);
-        let copy = Installation::new();
+        let copy = sealed();
         copy.run(&arguments("restore", &file)).well();
         let restored = copy.start().await;
         assert_eq!(everything(&restored, &token).await, original);
@@ -209,7 +214,7 @@ fn assert_whole(found: &Value) {
 
 #[tokio::test]
 async fn a_backup_is_only_restored_where_nothing_is() {
-    let installation = Installation::new();
+    let installation = sealed();
     let server = installation.start().await;
     let token = server.sign_in().await;
     fill(&server, &token).await;
@@ -230,7 +235,7 @@ async fn a_backup_is_only_restored_where_nothing_is() {
     let whole = std::fs::read(&file).expect("reads");
     let cut = installation.file("cut.backup");
     std::fs::write(&cut, &whole[..whole.len() * 2 / 3]).expect("writes");
-    let target = Installation::new();
+    let target = sealed();
     target.run(&arguments("restore", &cut)).refused();
     target.run(&arguments("restore", &installation.file("missing"))).refused();
     target.run(&arguments("restore", &file)).well();
@@ -244,7 +249,7 @@ async fn a_transfer_to_postgres_and_back_changes_nothing() {
     let Some(database) = FreshDatabase::create().await else {
         return;
     };
-    let installation = Installation::new();
+    let installation = sealed();
     let server = installation.start().await;
     let token = server.sign_in().await;
     fill(&server, &token).await;
@@ -257,13 +262,13 @@ async fn a_transfer_to_postgres_and_back_changes_nothing() {
     assert!(there.contains("counts and checksums are equal"), "{there}");
     transfer(&sqlite, &postgres).refused();
 
-    let back = Installation::new();
+    let back = sealed();
     std::fs::create_dir(back.data()).expect("a folder");
     let returned = transfer(&postgres, &back.sqlite_url()).well();
     assert_eq!(there, returned, "the same tables, rows and checksums");
 
     // A server on each shows the same, and goes on.
-    let on_postgres = Installation::new().set("store.url", &postgres);
+    let on_postgres = sealed().set("store.url", &postgres);
     for installation in [on_postgres, back] {
         let server = installation.start().await;
         assert_eq!(everything(&server, &token).await, original);

@@ -8,5 +8,7 @@ mod data_commands;
 mod drain;
 mod fresh_database;
 mod process;
+mod revocation;
 mod split;
 mod sweep;
+mod sweep_people;

@@ -223,13 +223,19 @@ impl Server {
         connected.expect("the server accepts")
     }
 
-    /// Exchanges the code that the first start printed for a token.
-    pub async fn sign_in(&self) -> Arc<str> {
+    /// Exchanges the code that the first start printed for what signing in gives.
+    pub async fn session(&self) -> Value {
         let code = until(LIMIT, "the one-use code", async || self.printed_code()).await;
         let mut client = self.connect(None).await;
-        let answer = client.post("/api/auth/login", &json!({ "code": code })).await;
-        let token = answer.expect(200).json()["accessToken"].take();
-        token.as_str().expect("a token").into()
+        client.post("/api/auth/login", &json!({ "code": code })).await.expect(200).json()
+    }
+
+    /// Exchanges the code that the first start printed for an API token, which outlives long tests.
+    pub async fn sign_in(&self) -> Arc<str> {
+        let access = self.session().await["accessToken"].take();
+        let mut client = self.connect(Some(&access.as_str().expect("a token").into())).await;
+        let made = client.post("/api/auth/tokens", &json!({ "name": "test" })).await.expect(201).json();
+        made["token"].as_str().expect("a token").into()
     }
 
     /// Returns the code that the first start printed, if it did.

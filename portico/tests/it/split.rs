@@ -18,6 +18,7 @@ async fn start(database: &Database, folder: &TempDir, roles: &[&str], inventory:
         roles: roles.iter().map(|role| (*role).to_owned()).collect(),
         store: database.config.clone(),
         cluster: Cluster { secret: SECRET.to_owned() },
+        master_key: "5a".repeat(32),
         ..Config::default()
     };
     config.server.listen = "127.0.0.1:0".parse().expect("an address");
@@ -58,7 +59,8 @@ async fn a_split_installation_answers_like_one_process() {
     let code = whole.first_start.as_ref().expect("a first start").sign_in.code.clone();
     let part = start(&database, &folders[1], &["inventory"], None).await;
     let upstream = format!("http://{}", part.address());
-    let front = start(&database, &folders[2], &["gateway", "identity", "events"], Some(upstream.clone())).await;
+    let front =
+        start(&database, &folders[2], &["gateway", "identity", "tenants", "events"], Some(upstream.clone())).await;
     let (whole_base, front_base) = (format!("http://{}", whole.address()), format!("http://{}", front.address()));
 
     let (status, signed_in) =

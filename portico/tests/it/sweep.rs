@@ -3,23 +3,26 @@
 
 use std::sync::Arc;
 
+use identity::{Identity, Settings};
 use portico::{docs, health, operator, services};
 use serde_json::json;
 use service::Service;
 use store::{Engine, Walls};
-use testkit::{Attempt, Sweep, TestApp, TestTenant};
+use testkit::{Attempt, Database, Sweep, TestApp, TestTenant};
+
+use crate::sweep_people;
 
 /// What no answer to anybody but the owner may show.
 const SENTINEL: &str = "sentinel-7f3a";
 
-fn everything() -> Vec<Service> {
-    let mut all = services::all();
+fn everything(identity: &Identity) -> Vec<Service> {
+    let mut all = services::all(identity);
     let names = all.iter().map(|service| service.name).collect();
     all.push(health::service(names, health::Readiness::default(), Arc::default()));
     let document = Arc::new(std::sync::OnceLock::new());
     document.get_or_init(|| docs::written(&service::document(&all)));
     all.push(docs::service(document));
-    all.push(operator::service());
+    all.push(operator::service(identity.clone()));
     all
 }
 
@@ -52,7 +55,7 @@ fn sweep() -> Sweep {
         ("health_get_metrics", "/metrics"),
     ];
     let sweep = public.into_iter().fold(Sweep::default(), |sweep, (id, path)| sweep.plain(id, Attempt::at(path)));
-    sweep
+    let sweep = sweep
         .operation("inventory_list_items", |app, owner| {
             Box::pin(async move {
                 item(app, owner).await;
@@ -96,29 +99,20 @@ fn sweep() -> Sweep {
                 item(app, owner).await;
                 Attempt::at("/api/events?type=inventory.item.created&limit=200").shows(SENTINEL).own()
             })
-        })
-        .operation("identity_get_me", |_, owner| {
-            Box::pin(async move { Attempt::at("/api/auth/me").shows(&owner.slug).own() })
-        })
-        .operation("identity_sign_in", |app, owner| {
-            Box::pin(async move {
-                let made = identity::create_sign_in_code(app.store(), &owner.slug).await.expect("a code");
-                Attempt::at("/api/auth/login").body(json!({ "code": made.code })).shows(&owner.slug)
-            })
-        })
-        .operation("operator_create_sign_in_code", |_, owner| {
-            Box::pin(async move {
-                Attempt::at("/operator/sign-in-codes").body(json!({ "organization": owner.slug })).status(201)
-            })
-        })
-        // Signing out ends the very token that the sweep goes on with, so it comes with its own.
-        .operation_with_own_token("identity_sign_out", |_, _| {
-            Box::pin(async move { Attempt::at("/api/auth/logout").status(204).own() })
-        })
+        });
+    sweep_people::add(sweep)
+}
+
+async fn app(engine: Engine, walls: Walls) -> TestApp {
+    let mut database = Database::new(engine).await;
+    database.config.walls = walls;
+    let settings = Settings { password_passes: 1, ..Settings::default() };
+    let identity = Identity::new(settings).expect("sound settings");
+    TestApp::with(database, everything(&identity), identity).await
 }
 
 async fn swept(engine: Engine, walls: Walls) {
-    sweep().run(&TestApp::start(engine, everything(), walls).await).await;
+    sweep().run(&app(engine, walls).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,7 +144,7 @@ async fn every_operation_with_row_level_security_alone() {
 /// The sweep is worth nothing if it stays green without any wall.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_any_wall_the_sweep_fails() {
-    let app = TestApp::start(Engine::Sqlite, everything(), Walls { filter: false, row_security: false }).await;
+    let app = app(Engine::Sqlite, Walls { filter: false, row_security: false }).await;
     let ran = tokio::spawn(async move { sweep().run(&app).await }).await;
     let panic = ran.expect_err("the sweep must fail").into_panic();
     let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();

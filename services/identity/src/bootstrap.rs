@@ -10,6 +10,7 @@ use service::Role;
 use store::{Event, Purpose, Store, System, TenantRecord};
 
 use crate::enrol::{self, NewPerson};
+use crate::queries::{self, Wanted};
 use crate::secret::Code;
 use crate::token::Secret;
 use crate::{code, membership, token, user};
@@ -100,6 +101,26 @@ pub async fn create_sign_in_code(store: &Store, slug: &str) -> Result<SignInCode
     let code = insert_code(&system, Member { tenant: tenant.id, user: admin.user_id }).await?;
     system.commit().await?;
     Ok(code)
+}
+
+/// Gives a person the platform role superadmin, or takes it away; tells the person's organisations.
+pub async fn set_superadmin(store: &Store, email: &str, superadmin: bool) -> Result<()> {
+    use sea_orm::sea_query::Expr;
+    use sea_orm::{ColumnTrait as _, QueryFilter as _, QueryTrait as _};
+    let system = store.system(Purpose::SignIn).await?;
+    let account = queries::account(&system, Wanted::Email(&email.trim().to_lowercase())).await?;
+    let unknown = || Error::not_found("identity.no_person", format!("there is no account with the address {email}"));
+    let account = account.ok_or_else(unknown)?;
+    let role = superadmin.then(|| Role::Superadmin.name().to_owned());
+    let update = user::Entity::update_many()
+        .col_expr(user::Column::PlatformRole, Expr::val(role))
+        .filter(user::Column::Id.eq(account.user));
+    system.execute(update.as_query()).await?;
+    let event = Event::about("identity.user.updated", account.user, json!({ "superadmin": superadmin }));
+    for place in &account.places {
+        system.record(place.tenant, "operator", &RequestId::create(), &event).await?;
+    }
+    system.commit().await
 }
 
 /// Gives a member an API token without asking anybody; for demo data and tests.

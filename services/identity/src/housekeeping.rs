@@ -7,7 +7,7 @@ use kernel::Result;
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryTrait as _};
 use store::{Purpose, Store};
 
-use crate::{code, refused, registration, reset, session};
+use crate::{code, refused, registration, reset, session, signing_key};
 
 /// How long what has expired stays, for questions.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -27,6 +27,16 @@ pub async fn remove_expired(store: &Store) -> Result<u64> {
     removed += system.execute(registrations.as_query()).await?;
     let refused = refused::Entity::delete_many().filter(refused::Column::CreatedAt.lt(before));
     removed += system.execute(refused.as_query()).await?;
+    system.commit().await?;
+    Ok(removed)
+}
+
+/// Removes all that was sealed under a master key that is lost, and says how many rows that were:
+/// signing keys and sessions. People keep their passwords and sign in again.
+pub async fn forget_secrets(store: &Store) -> Result<u64> {
+    let system = store.system(Purpose::Housekeeping).await?;
+    let mut removed = system.execute(session::Entity::delete_many().as_query()).await?;
+    removed += system.execute(signing_key::Entity::delete_many().as_query()).await?;
     system.commit().await?;
     Ok(removed)
 }

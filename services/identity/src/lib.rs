@@ -47,8 +47,9 @@ mod user;
 pub use authenticate::{Authenticated, Authenticator, RolePermissions};
 pub use bootstrap::{
     FirstStart, Member, NewMember, SignInCode, add_member, create_sign_in_code, first_start, issue_token,
+    set_superadmin,
 };
-pub use housekeeping::remove_expired;
+pub use housekeeping::{forget_secrets, remove_expired};
 pub use letters::{Courier, Letter};
 pub use manifest::service;
 pub use revocation::revocation_of;

@@ -3,7 +3,7 @@
 
 use kernel::Text;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 use store::{TenantChange, TenantRecord};
 use utoipa::ToSchema;
 
@@ -48,9 +48,9 @@ impl TryFrom<String> for Currency {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
 #[schema(value_type = String, examples("free"), pattern = "^[a-z0-9-]{1,40}$")]
-pub(crate) struct Plan(String);
+pub(crate) struct PlanName(String);
 
-impl TryFrom<String> for Plan {
+impl TryFrom<String> for PlanName {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
@@ -70,7 +70,7 @@ pub(crate) struct Settings {
     pub name: Option<Text<100>>,
     pub time_zone: Option<TimeZone>,
     pub currency: Option<Currency>,
-    pub plan: Option<Plan>,
+    pub plan: Option<PlanName>,
 }
 
 impl Settings {
@@ -89,8 +89,10 @@ impl Settings {
             plan: differing("plan", &tenant.plan, self.plan.as_ref().map(|plan| plan.0.as_str())),
             state: None,
         };
-        let data = json!({ "changed": Value::Object(changed.clone()) });
-        (!changed.is_empty()).then_some(Decision { change, event: "tenants.tenant.updated", data })
+        if changed.is_empty() {
+            return None;
+        }
+        Some(Decision { change, event: "tenants.tenant.updated", data: json!({ "changed": changed }) })
     }
 }
 
@@ -140,8 +142,8 @@ mod tests {
         }
         assert!(Currency::try_from("XOF".to_owned()).is_ok());
         for wrong in ["", "Free", "a b", "a_b", "%", &"x".repeat(41)] {
-            assert!(Plan::try_from(wrong.to_owned()).is_err(), "{wrong:?}");
+            assert!(PlanName::try_from(wrong.to_owned()).is_err(), "{wrong:?}");
         }
-        assert!(Plan::try_from("team-2026".to_owned()).is_ok());
+        assert!(PlanName::try_from("team-2026".to_owned()).is_ok());
     }
 }

@@ -3,7 +3,7 @@
 //! somebody has to look after it. Not for erasing.
 
 use axum::extract::State;
-use kernel::{Text, TenantId};
+use kernel::{TenantId, Text};
 use serde::Deserialize;
 use serde_json::json;
 use service::{App, Operation};

@@ -11,7 +11,7 @@ use store::{Purpose, TenantFilter, TenantRecord};
 use utoipa::ToSchema;
 use web::{Body, Caller, IfMatch, IfNoneMatch, Path, Query, Reply};
 
-use crate::settings::{Currency, Plan, Settings, TimeZone, is_short_name};
+use crate::settings::{Currency, PlanName, Settings, TimeZone, is_short_name};
 use crate::{WRITE_PLAN, change};
 
 const ONE: &str = "/api/v1/tenants/{tenantId}";
@@ -104,7 +104,7 @@ struct UpdateTenant {
     /// Its ISO 4217 currency.
     currency: Option<Currency>,
     /// What it has booked; needs `tenants.plan.write`.
-    plan: Option<Plan>,
+    plan: Option<PlanName>,
 }
 
 pub(crate) fn operations() -> [Operation; 3] {

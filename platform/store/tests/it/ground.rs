@@ -48,6 +48,7 @@ pub fn person(tenant: TenantId, user: UserId, key: Option<Idempotency>) -> Ctx {
         request_id: RequestId::create(),
         correlation_id: RequestId::create(),
         idempotency: key,
+        reason: None,
     })
 }
 

@@ -21,6 +21,7 @@ fn keyed(tenant: TenantId, actor: Actor, scope: &str, key: &str, fingerprint: u8
         permissions: PermissionSet::default(),
         request_id: RequestId::create(),
         correlation_id: RequestId::create(),
+        reason: None,
         idempotency: Some(Idempotency { key: key.to_owned(), scope: scope.to_owned(), fingerprint: [fingerprint; 32] }),
     })
 }

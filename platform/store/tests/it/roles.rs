@@ -86,12 +86,14 @@ async fn the_database_itself_refuses_rows_of_another_tenant() {
 }
 
 /// What each purpose may do, as the schema grants it; everything else is refused.
-const GRANTED: [(Purpose, &str, &str); 20] = [
+const GRANTED: [(Purpose, &str, &str); 22] = [
     (Purpose::SignIn, "tenant", "SELECT"),
     (Purpose::SignIn, "event_log", "INSERT"),
     (Purpose::Bootstrap, "tenant", "SELECT"),
     (Purpose::Bootstrap, "tenant", "INSERT"),
     (Purpose::Bootstrap, "event_log", "INSERT"),
+    (Purpose::Tenancy, "tenant", "SELECT, UPDATE"),
+    (Purpose::Tenancy, "event_log", "INSERT"),
     (Purpose::Relay, "event_log", "SELECT"),
     (Purpose::Relay, "event_position", "SELECT"),
     (Purpose::Relay, "event_position", "UPDATE"),

@@ -115,6 +115,7 @@ fn keyed(tenant: TenantId) -> kernel::Ctx {
         permissions: kernel::PermissionSet::default(),
         request_id: RequestId::create(),
         correlation_id: RequestId::create(),
+        reason: None,
         idempotency: Some(Idempotency { key: "key".to_owned(), scope: "POST /".to_owned(), fingerprint: [1; 32] }),
     })
 }

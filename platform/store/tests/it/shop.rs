@@ -205,6 +205,7 @@ fn ctx_with_key(tenant: TenantId) -> Ctx {
         permissions: PermissionSet::default(),
         correlation_id: request_id.clone(),
         request_id,
+        reason: None,
         idempotency: Some(Idempotency {
             key: "key".to_owned(),
             scope: "POST /things".to_owned(),

@@ -9,11 +9,11 @@ use testkit::{Database, TestApp, TestResponse, TestTenant};
 
 const PASSWORD: &str = "seven otters juggle lamps";
 
-/// Returns identity and inventory on a fresh database of each engine.
+/// Returns identity, and a service with permissions to try, on a fresh database of each engine.
 async fn apps() -> Vec<TestApp> {
     let mut apps = Vec::new();
     for engine in testkit::engines() {
-        apps.push(TestApp::start(engine, vec![inventory::service()], Default::default()).await);
+        apps.push(TestApp::start(engine, vec![things::service()], Default::default()).await);
     }
     apps
 }

@@ -124,20 +124,20 @@ async fn a_superadmin_enters_with_a_reason_that_the_organisation_reads() {
         let inside = enter(&access, wanted).await.expect(200).json();
         assert_eq!((&inside["refreshToken"], &inside["user"]["role"]), (&Value::Null, &json!("superadmin")));
         let inside = text(&inside["accessToken"]).to_owned();
-        let item = |reason: Option<&str>| {
-            let request = app.post("/api/inventory").token(&inside).json(&json!({ "sku": "A", "name": "Feed" }));
+        let add = |reason: Option<&str>| {
+            let request = app.post("/things").token(&inside);
             match reason {
                 Some(reason) => request.header("x-audit-reason", reason).send(),
                 None => request.send(),
             }
         };
-        assert_eq!(item(None).await.expect(400).json()["error"]["code"], "request.reason_required");
-        item(Some("ticket 17: missing item")).await.expect(201);
+        assert_eq!(add(None).await.expect(400).code(), "request.reason_required");
+        add(Some("ticket 17: missing thing")).await.expect(204);
         let entered = events(&app, &tenant, "identity.superadmin.entered").await;
         assert_eq!((entered.len(), &entered[0]["data"]["reason"]), (1, &json!("ticket 17")));
-        let created = events(&app, &tenant, "inventory.item.created").await;
+        let created = events(&app, &tenant, "things.thing.added").await;
         assert!(text(&created[0]["actor"]).starts_with("superadmin:usr_"), "{created:?}");
-        assert_eq!(created[0]["reason"], "ticket 17: missing item");
+        assert_eq!(created[0]["reason"], "ticket 17: missing thing");
         // No token is left behind, and half an hour later the door is shut.
         let token = json!({ "name": "x" });
         let request = app.post("/api/auth/tokens").token(&inside).header("x-audit-reason", "ticket 17");

@@ -1,0 +1,116 @@
+//! What the system says of a process: CPU time, memory, threads. Linux only, from /proc. Not for
+//! starting any.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use crate::Outcome;
+
+/// Processes count CPU time in hundredths of a second on every Linux (`getconf CLK_TCK`).
+const TICKS: f64 = 100.0;
+
+/// The numbers of /proc/PID/stat, from the third field on.
+struct Stat(Vec<String>);
+
+impl Stat {
+    fn read(path: &str) -> Outcome<Self> {
+        let text = fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"))?;
+        // The second field is a name in brackets, and may hold blanks and brackets itself.
+        let fields = text.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().map(str::to_owned).collect());
+        Ok(Self(fields.unwrap_or_default()))
+    }
+
+    /// Returns a field by its number in proc(5).
+    fn field(&self, number: usize) -> f64 {
+        self.0.get(number - 3).and_then(|text| text.parse().ok()).unwrap_or_default()
+    }
+
+    fn own_seconds(&self) -> f64 {
+        (self.field(14) + self.field(15)) / TICKS
+    }
+
+    fn childrens_seconds(&self) -> f64 {
+        (self.field(16) + self.field(17)) / TICKS
+    }
+}
+
+/// Returns the CPU seconds that a process has used.
+pub fn cpu_seconds(pid: u32) -> Outcome<f64> {
+    Ok(Stat::read(&format!("/proc/{pid}/stat"))?.own_seconds())
+}
+
+/// Returns the CPU seconds of a process by the names of its threads, numbers cut off.
+pub fn cpu_by_thread(pid: u32) -> Outcome<BTreeMap<String, f64>> {
+    let mut groups = BTreeMap::new();
+    for task in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
+        let path = task.path();
+        // A thread may have ended since the folder was read.
+        let Ok(name) = fs::read_to_string(path.join("comm")) else { continue };
+        let Ok(stat) = Stat::read(&path.join("stat").display().to_string()) else { continue };
+        let name = name.trim().trim_end_matches(|letter: char| letter.is_ascii_digit() || letter == '-');
+        *groups.entry(name.to_owned()).or_default() += stat.own_seconds();
+    }
+    Ok(groups)
+}
+
+/// Returns the memory of a process in MiB: now, and at its most.
+pub fn memory(pid: u32) -> Outcome<(f64, f64)> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let field = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        line.split_whitespace().next().and_then(|number| number.parse::<f64>().ok()).unwrap_or_default() / 1024.0
+    };
+    Ok((field("VmRSS:"), field("VmHWM:")))
+}
+
+/// The processes of the PostgreSQL server that listens on a port of this machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Postgres(u32);
+
+impl Postgres {
+    /// Finds the server behind a URL, where it is one of this machine.
+    pub fn find(url: &str) -> Option<Self> {
+        let port = url.rsplit_once('/')?.0.rsplit_once(':')?.1;
+        let wanted = format!("port={port}");
+        let listens = |pid: &u32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let mut words = line.split(|byte| *byte == 0);
+            words.next().is_some_and(|program| program.ends_with(b"postgres"))
+                && words.any(|word| word == wanted.as_bytes())
+        };
+        processes().into_iter().find(listens).map(Self)
+    }
+
+    /// Returns the CPU seconds of the server and all its processes, those that ended included.
+    pub fn cpu_seconds(self) -> f64 {
+        let Ok(own) = Stat::read(&format!("/proc/{}/stat", self.0)) else { return f64::NAN };
+        let children = processes().into_iter().filter_map(|pid| Stat::read(&format!("/proc/{pid}/stat")).ok());
+        let mine = children.filter(|stat| stat.field(4) as u32 == self.0);
+        own.own_seconds() + own.childrens_seconds() + mine.map(|stat| stat.own_seconds()).sum::<f64>()
+    }
+}
+
+fn processes() -> Vec<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_has_memory_and_a_thread() {
+        let own = std::process::id();
+        let (now, most) = memory(own).expect("reads");
+        assert!(now > 1.0 && most >= now);
+        assert!(cpu_seconds(own).expect("reads") >= 0.0);
+        assert!(!cpu_by_thread(own).expect("reads").is_empty());
+    }
+
+    #[test]
+    fn a_url_without_a_server_here_has_no_process() {
+        assert!(Postgres::find("postgres://a@127.0.0.1:1/b").is_none());
+        assert!(Postgres::find("postgres://").is_none());
+    }
+}
