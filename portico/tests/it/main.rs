@@ -9,6 +9,7 @@ mod drain;
 mod fresh_database;
 mod process;
 mod revocation;
+mod secrets_at_rest;
 mod split;
 mod sweep;
 mod sweep_people;

@@ -11,6 +11,8 @@ use crate::{code, refused, registration, reset, session, signing_key};
 
 /// How long what has expired stays, for questions.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long refused sign-ins of nobody known stay; a flood makes many.
+const REFUSED_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Removes what expired a month ago, and says how many rows that were.
 pub async fn remove_expired(store: &Store) -> Result<u64> {
@@ -25,6 +27,7 @@ pub async fn remove_expired(store: &Store) -> Result<u64> {
     removed += system.execute(resets.as_query()).await?;
     let registrations = registration::Entity::delete_many().filter(registration::Column::ExpiresAt.lt(before));
     removed += system.execute(registrations.as_query()).await?;
+    let before = system.now().minus(REFUSED_KEPT);
     let refused = refused::Entity::delete_many().filter(refused::Column::CreatedAt.lt(before));
     removed += system.execute(refused.as_query()).await?;
     system.commit().await?;
