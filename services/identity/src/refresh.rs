@@ -84,13 +84,21 @@ async fn exchange(
     origin: &Origin,
     token: &RefreshToken,
 ) -> Result<Option<SignedIn>> {
+    // What anybody can make up is turned away by a read: the write lane is not for strangers.
+    let system = app.store.system_read(Purpose::SignIn).await?;
+    let found = system.one(Entity::find().filter(Column::Id.eq(token.session))).await?;
+    system.close().await?;
+    let row = found.ok_or_else(invalid_token)?;
+    let seed = identity.vault()?.open(&seed_place(row.tenant_id, &row.id.to_string()), &row.seed_sealed)?;
+    if !token.is_genuine(&seed) {
+        return Err(invalid_token());
+    }
     let system = app.store.system(Purpose::SignIn).await?;
     let now = system.now();
     let found = system.one(Entity::find().filter(Column::Id.eq(token.session))).await?;
     let row = found.filter(|row| row.stands(now) && row.elevation.is_none()).ok_or_else(invalid_token)?;
-    let seed = identity.vault()?.open(&seed_place(row.tenant_id, &row.id.to_string()), &row.seed_sealed)?;
     let generations = row.generations();
-    if !token.is_genuine(&seed) || token.generation > generations.current {
+    if token.generation > generations.current {
         return Err(invalid_token());
     }
     let mut next = generations;
