@@ -11,11 +11,11 @@ use service::{Role, Service};
 use store::{Purpose, Store};
 use web::{CredentialKind, Principal};
 
-use crate::access_token::{self, Refusal};
+use crate::credentials::access_token::{self, Refusal};
 use crate::queries::{self, Standing};
 use crate::state::{Credential, Identity};
-use crate::token::Secret;
-use crate::user;
+use crate::tables::token::Secret;
+use crate::tables::user;
 
 /// What each role may do, gathered from all services.
 #[derive(Clone, Debug)]

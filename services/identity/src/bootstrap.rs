@@ -9,11 +9,11 @@ use serde_json::json;
 use service::Role;
 use store::{Event, Purpose, Store, System, TenantRecord};
 
+use crate::credentials::secret::Code;
 use crate::enrol::{self, NewPerson};
 use crate::queries::{self, Wanted};
-use crate::secret::Code;
-use crate::token::Secret;
-use crate::{code, membership, token, user};
+use crate::tables::token::Secret;
+use crate::tables::{code, membership, token, user};
 
 /// How long a one-use code works.
 const CODE_LIFETIME: Duration = Duration::from_secs(3600);

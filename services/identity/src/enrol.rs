@@ -8,7 +8,7 @@ use serde_json::json;
 use service::Role;
 use store::{Event, System, TenantRecord};
 
-use crate::{membership, user};
+use crate::tables::{membership, user};
 
 /// A new person.
 #[derive(Clone, Debug, Default)]
@@ -127,7 +127,7 @@ pub(crate) async fn organization(system: &System, name: &str, slug: Option<&str>
         if system.tenant_by_slug(&slug).await?.is_none() {
             return system.create_tenant(&slug, name).await;
         }
-        slug = format!("{base}-{}", crate::secret::hex(&crate::secret::random::<3>()?));
+        slug = format!("{base}-{}", crate::credentials::secret::hex(&crate::credentials::secret::random::<3>()?));
     }
     Err(taken())
 }

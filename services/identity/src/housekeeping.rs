@@ -7,7 +7,7 @@ use kernel::Result;
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryTrait as _};
 use store::{Purpose, Store};
 
-use crate::{code, refused, registration, reset, session, signing_key};
+use crate::tables::{code, refused, registration, reset, session, signing_key};
 
 /// How long what has expired stays, for questions.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);

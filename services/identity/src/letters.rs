@@ -5,7 +5,7 @@ use std::pin::Pin;
 
 use kernel::Result;
 
-use crate::secret::Code;
+use crate::credentials::secret::Code;
 
 /// A letter to one person.
 #[derive(Clone)]

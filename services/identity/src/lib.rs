@@ -3,46 +3,22 @@
 //! a matter of their membership in a tenant. Not for tenants' life cycle, and not for the gateway's
 //! cache.
 
-mod access_token;
-mod api_tokens;
 mod authenticate;
 mod bootstrap;
-mod code;
-mod elevate;
+mod credentials;
 mod enrol;
 mod housekeeping;
-mod invitation;
-mod invitations;
-mod jwks;
-mod keys;
 mod letters;
 mod manifest;
-mod me;
-mod members;
-mod membership;
 mod migrations;
 mod opening;
 mod origin;
-mod password;
-mod passwords;
 mod queries;
-mod refresh;
-mod refresh_token;
-mod refused;
-mod register;
-mod registration;
-mod reset;
 mod revocation;
-mod secret;
-mod session;
-mod sessions;
+mod routes;
 mod settings;
-mod sign_in;
-mod signing_key;
 mod state;
-mod throttle;
-mod token;
-mod user;
+mod tables;
 
 pub use authenticate::{Authenticated, Authenticator, RolePermissions};
 pub use bootstrap::{
@@ -55,4 +31,4 @@ pub use manifest::service;
 pub use revocation::revocation_of;
 pub use settings::{Registration, Settings};
 pub use state::Identity;
-pub use token::Token as TokenKind;
+pub use tables::token::Token as TokenKind;

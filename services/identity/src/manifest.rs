@@ -4,10 +4,11 @@
 use service::{Audience, EventType, PermissionType, Role, Service};
 use store::Constraint;
 
-use crate::state::Identity;
-use crate::{
-    api_tokens, elevate, invitations, jwks, me, members, migrations, passwords, refresh, register, sessions, sign_in,
+use crate::migrations;
+use crate::routes::{
+    api_tokens, elevate, invitations, jwks, me, members, passwords, refresh, register, sessions, sign_in,
 };
+use crate::state::Identity;
 
 /// Returns the service over this state.
 pub fn service(identity: Identity) -> Service {

@@ -16,14 +16,14 @@ use store::{Event, Place, Purpose, TenantRecord};
 use utoipa::ToSchema;
 use web::Reply;
 
-use crate::access_token::{self, Subject};
+use crate::credentials::access_token::{self, Subject};
+use crate::credentials::refresh_token::{Generations, RefreshToken, SEED_BYTES};
+use crate::credentials::secret::random;
 use crate::origin::Origin;
 use crate::queries::{Account, Membership};
-use crate::refresh_token::{Generations, RefreshToken, SEED_BYTES};
-use crate::secret::random;
-use crate::session::{self, SessionId};
 use crate::state::Identity;
-use crate::user;
+use crate::tables::session::{self, SessionId};
+use crate::tables::user;
 
 /// A signed-in person.
 #[derive(Debug, Serialize, ToSchema)]

@@ -9,7 +9,7 @@ use http::header::USER_AGENT;
 use http::request::Parts;
 use web::ClientAddress;
 
-use crate::throttle::Network;
+use crate::credentials::throttle::Network;
 
 /// The longest name of a program that is remembered, in characters.
 const LONGEST: usize = 200;

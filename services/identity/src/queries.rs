@@ -7,9 +7,9 @@ use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Query, SelectStatement};
 use sea_orm::{QueryResult, TryGetable};
 use store::System;
 
-use crate::session::SessionId;
-use crate::token::TokenId;
-use crate::user;
+use crate::tables::session::SessionId;
+use crate::tables::token::TokenId;
+use crate::tables::user;
 
 /// What is true now of whoever holds a session or a token.
 #[derive(Clone, Debug)]

@@ -10,13 +10,13 @@ use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryTrait as _};
 use store::{Purpose, Store, Vault};
 
-use crate::keys::KeyRing;
+use crate::credentials::keys::KeyRing;
+use crate::credentials::password::PasswordPool;
+use crate::credentials::throttle::Throttle;
 use crate::letters::{Courier, Letter};
-use crate::password::PasswordPool;
-use crate::session::{self, SessionId};
 use crate::settings::Settings;
-use crate::throttle::Throttle;
-use crate::token::{self, TokenId};
+use crate::tables::session::{self, SessionId};
+use crate::tables::token::{self, TokenId};
 
 /// The identity service's own state.
 #[derive(Clone)]

@@ -8,7 +8,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use crate::secret::{self, hex, unhex, with_checksum, without_checksum};
+use crate::credentials::secret::{self, hex, unhex, with_checksum, without_checksum};
 
 /// Names an API token.
 pub type TokenId = Id<Token>;

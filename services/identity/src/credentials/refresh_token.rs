@@ -9,8 +9,8 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use kernel::{Id, IdKind as _, Timestamp};
 use sha2::Sha256;
 
-use crate::secret::{hex, unhex, with_checksum, without_checksum};
-use crate::session::{Session, SessionId};
+use crate::credentials::secret::{hex, unhex, with_checksum, without_checksum};
+use crate::tables::session::{Session, SessionId};
 
 /// How long at least a token that was exchanged still gets its successor; a client whose answer was
 /// lost, or whose tabs refresh at the same moment, stays signed in. At most three times as long.

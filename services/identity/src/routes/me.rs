@@ -15,8 +15,8 @@ use web::{Body, Caller, CredentialKind, Principal};
 
 use crate::opening::{Organization, Person};
 use crate::queries::{self, Account, Wanted};
-use crate::user::{self, Email};
-use crate::{session, token};
+use crate::tables::user::{self, Email};
+use crate::tables::{session, token};
 
 /// Who the caller is.
 #[derive(Debug, Serialize, ToSchema)]

@@ -11,9 +11,9 @@ use store::{Purpose, Writer, not_found};
 use utoipa::ToSchema;
 use web::{Body, Caller, IfMatch, Path, Principal};
 
-use crate::me::person_of;
-use crate::membership::{Column, Entity, Model};
-use crate::user;
+use crate::routes::me::person_of;
+use crate::tables::membership::{Column, Entity, Model};
+use crate::tables::user;
 
 const MOST: u64 = 200;
 

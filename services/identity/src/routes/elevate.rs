@@ -12,12 +12,12 @@ use store::Purpose;
 use utoipa::ToSchema;
 use web::{Body, Principal, Problem, RequestIds};
 
-use crate::me::person_of;
+use crate::credentials::password::Password;
 use crate::opening::{self, Opening, SignedIn, not_stored};
 use crate::origin::Origin;
-use crate::password::Password;
-use crate::passwords::prove;
 use crate::queries::{self, Membership, Wanted};
+use crate::routes::me::person_of;
+use crate::routes::passwords::prove;
 use crate::state::Identity;
 
 /// What entering a tenant takes.

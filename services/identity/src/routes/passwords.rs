@@ -15,18 +15,19 @@ use store::{Event, Purpose, System};
 use utoipa::ToSchema;
 use web::{Body, Caller, Principal, RequestIds};
 
+use crate::credentials::password::{Checked, Password};
+use crate::credentials::secret::{Code, code_hash};
+use crate::credentials::throttle::Attempt;
 use crate::letters::Letter;
-use crate::me::person_of;
 use crate::origin::Origin;
-use crate::password::{Checked, Password};
 use crate::queries::{self, Account, Wanted};
-use crate::secret::{Code, code_hash};
-use crate::session::{self, SessionId};
-use crate::sign_in::{admit, invalid_credentials};
+use crate::routes::me::person_of;
+use crate::routes::sign_in::{admit, invalid_credentials};
+use crate::state;
 use crate::state::Identity;
-use crate::throttle::Attempt;
-use crate::user::{self, Email};
-use crate::{reset, state};
+use crate::tables::reset;
+use crate::tables::session::{self, SessionId};
+use crate::tables::user::{self, Email};
 
 const RESET_LIFETIME: Duration = Duration::from_secs(3600);
 /// How fresh a sign-in without a password must be to set the first one.

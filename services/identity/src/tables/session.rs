@@ -5,7 +5,7 @@ use kernel::{Id, IdKind, TenantId, Timestamp, UserId};
 use sea_orm::entity::prelude::*;
 use serde_json::json;
 
-use crate::refresh_token::Generations;
+use crate::credentials::refresh_token::Generations;
 
 /// Marks the ids of sessions.
 #[derive(Debug)]

@@ -18,15 +18,15 @@ use utoipa::ToSchema;
 use web::{Body, Problem, RequestIds};
 
 use crate::authenticate::suspended;
+use crate::credentials::password::{Checked, Password};
+use crate::credentials::secret::code_hash;
+use crate::credentials::throttle::{Attempt, Network, Verdict, slow_down};
 use crate::opening::{self, Opening, SignedIn, not_stored};
 use crate::origin::Origin;
-use crate::password::{Checked, Password};
 use crate::queries::{self, Account, Membership, Wanted};
-use crate::secret::code_hash;
 use crate::state::Identity;
-use crate::throttle::{Attempt, Network, Verdict, slow_down};
-use crate::user::Email;
-use crate::{code, refused};
+use crate::tables::user::Email;
+use crate::tables::{code, refused};
 
 /// What signing in takes: `email` and `password`, or `code`.
 #[derive(Debug, Deserialize, ToSchema)]

@@ -16,19 +16,19 @@ use store::Purpose;
 use utoipa::ToSchema;
 use web::{Body, Problem, Reply, RequestIds};
 
+use crate::credentials::password::Password;
+use crate::credentials::secret::{Code, code_hash};
+use crate::credentials::throttle::Attempt;
 use crate::enrol::{self, NewPerson};
 use crate::letters::Letter;
 use crate::opening::{self, Opening, SignedIn, not_stored};
 use crate::origin::Origin;
-use crate::password::Password;
 use crate::queries::{self, Wanted};
-use crate::registration;
-use crate::secret::{Code, code_hash};
+use crate::routes::sign_in::admit;
 use crate::settings::Registration;
-use crate::sign_in::admit;
 use crate::state::{self, Identity};
-use crate::throttle::Attempt;
-use crate::user::Email;
+use crate::tables::registration;
+use crate::tables::user::Email;
 
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 

@@ -11,8 +11,8 @@ use store::not_found;
 use utoipa::ToSchema;
 use web::{Caller, Path, Principal};
 
-use crate::me::person_of;
-use crate::session::{Column, Entity, Model, SessionId};
+use crate::routes::me::person_of;
+use crate::tables::session::{Column, Entity, Model, SessionId};
 
 const MOST: u64 = 200;
 

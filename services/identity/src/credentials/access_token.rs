@@ -6,9 +6,9 @@ use jsonwebtoken::{Algorithm, Header, Validation};
 use kernel::{Error, Result, TenantId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
-use crate::keys::KeyRing;
-use crate::session::SessionId;
+use crate::credentials::keys::KeyRing;
 use crate::settings::Settings;
+use crate::tables::session::SessionId;
 
 /// The longest token that is looked at.
 const LONGEST: usize = 4096;
@@ -59,7 +59,7 @@ pub(crate) fn sign(
         sid: subject.session,
         organization: subject.tenant,
         role: subject.role.to_owned(),
-        jti: crate::secret::hex(&crate::secret::random::<16>()?),
+        jti: crate::credentials::secret::hex(&crate::credentials::secret::random::<16>()?),
         iat: now.seconds(),
         exp: expires_at.seconds(),
         nbf: None,
@@ -130,7 +130,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::keys::tests::{NOW, ring};
+    use crate::credentials::keys::tests::{NOW, ring};
 
     fn later(seconds: i64) -> Timestamp {
         Timestamp(NOW.0 + seconds * 1_000_000)

@@ -17,20 +17,20 @@ use utoipa::ToSchema;
 use web::{Body, Caller, Path, Problem, RequestIds};
 
 use crate::authenticate::suspended;
+use crate::credentials::password::Password;
+use crate::credentials::secret::{Code, code_hash};
+use crate::credentials::throttle::Attempt;
 use crate::enrol::{self, NewPerson};
-use crate::invitation::{ActiveModel, Column, Entity, InvitationId, Model};
 use crate::letters::Letter;
-use crate::members::MemberRole;
 use crate::opening::{self, Opening, SignedIn, not_stored};
 use crate::origin::Origin;
-use crate::password::Password;
-use crate::passwords;
 use crate::queries::{self, Wanted};
-use crate::secret::{Code, code_hash};
-use crate::sign_in::admit;
+use crate::routes::members::MemberRole;
+use crate::routes::passwords;
+use crate::routes::sign_in::admit;
 use crate::state::{self, Identity};
-use crate::throttle::Attempt;
-use crate::user::Email;
+use crate::tables::invitation::{ActiveModel, Column, Entity, InvitationId, Model};
+use crate::tables::user::Email;
 
 const LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 const MOST: u64 = 500;

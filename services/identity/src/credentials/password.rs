@@ -198,7 +198,7 @@ impl Cost {
     }
 
     fn hash(&self, password: &Password) -> Result<String> {
-        let salt: [u8; 16] = crate::secret::random()?;
+        let salt: [u8; 16] = crate::credentials::secret::random()?;
         let failed = |error| Error::internal(format!("a password could not be hashed: {error}"));
         let hashed = self.argon2().hash_password_with_salt(password.0.as_bytes(), &salt).map_err(failed)?;
         Ok(hashed.to_string())

@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 use store::{Place, Purpose, Store, Vault};
 
 use crate::settings::Settings;
-use crate::signing_key::{self, Entity};
+use crate::tables::signing_key::{self, Entity};
 
 /// How much longer than its tokens a key stays published.
 const MARGIN: Duration = Duration::from_secs(60);

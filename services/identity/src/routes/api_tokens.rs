@@ -15,9 +15,9 @@ use store::not_found;
 use utoipa::ToSchema;
 use web::{Body, Caller, Path, Principal, Problem};
 
-use crate::me::person_of;
 use crate::opening::not_stored;
-use crate::token::{ActiveModel, Column, Entity, Model, Secret, TokenId};
+use crate::routes::me::person_of;
+use crate::tables::token::{ActiveModel, Column, Entity, Model, Secret, TokenId};
 
 /// How many tokens that work one person may have in one organisation.
 const MOST: u64 = 100;

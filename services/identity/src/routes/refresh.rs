@@ -16,16 +16,16 @@ use store::{Event, Purpose, System};
 use utoipa::ToSchema;
 use web::{Body, Problem, RequestIds};
 
-use crate::access_token::{self, Subject};
 use crate::authenticate::suspended;
+use crate::credentials::access_token::{self, Subject};
+use crate::credentials::refresh_token::{Presented, RefreshToken};
+use crate::credentials::throttle::Attempt;
 use crate::opening::{Person, SignedIn, not_stored, seed_place};
 use crate::origin::Origin;
 use crate::queries::{self, Wanted};
-use crate::refresh_token::{Presented, RefreshToken};
-use crate::session::{self, Column, Entity};
-use crate::sign_in::admit;
+use crate::routes::sign_in::admit;
 use crate::state::Identity;
-use crate::throttle::Attempt;
+use crate::tables::session::{self, Column, Entity};
 
 /// How often a race for the same token is run again; each time somebody else won.
 const ROUNDS: usize = 8;
