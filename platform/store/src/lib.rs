@@ -44,6 +44,7 @@
 //! }
 //! ```
 
+mod change;
 mod checksum;
 mod engine;
 mod event;
@@ -52,6 +53,7 @@ mod idempotency;
 mod lane;
 mod listen;
 mod migrate;
+mod own_tables;
 mod reader;
 mod relay;
 mod schema;
@@ -78,6 +80,7 @@ use crate::listen::Listeners;
 use crate::session::{Label, Open, Session, Writing};
 use crate::statistics::InUse;
 
+pub use crate::change::Change;
 pub use crate::checksum::Checksum;
 pub use crate::engine::{Config, Engine, Walls};
 pub use crate::event::{Event, EventFilter, EventKind, Model as EventRow};
@@ -94,7 +97,7 @@ pub use crate::system::{Purpose, System, system_context};
 pub use crate::tenant::{TenantChange, TenantFilter, TenantRecord};
 pub use crate::transfer::{Phase, Progress, TableReport, TransferReport, Watch, backup, restore, transfer};
 pub use crate::vault::{Place, Vault};
-pub use crate::writer::{Change, Writer, not_found, version_mismatch};
+pub use crate::writer::{Writer, not_found, version_mismatch};
 /// JSON data, as snapshots of rows give it.
 pub type Json = serde_json::Value;
 

@@ -6,9 +6,9 @@
 use kernel::{Ctx, CtxParts, PermissionSet, RequestId, Result, TenantId, Timestamp};
 use sea_orm::{ActiveModelTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryResult, Select, StatementBuilder};
 
+use crate::change;
 use crate::event::{Event, Stamp};
 use crate::session::Session;
-use crate::writer;
 
 /// Why something looks across tenants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -110,13 +110,13 @@ impl System {
             reason: None,
             now: self.now,
         };
-        writer::record(&self.session, &stamp, event).await
+        change::record(&self.session, &stamp, event).await
     }
 
     /// Appends an event of one tenant, done by the caller of `ctx`, who may belong to another.
     pub async fn record_for(&self, tenant: TenantId, ctx: &Ctx, event: &Event) -> Result<()> {
         let stamp = Stamp { tenant, ..Stamp::of(ctx, self.now) };
-        writer::record(&self.session, &stamp, event).await
+        change::record(&self.session, &stamp, event).await
     }
 
     /// Commits; everything before is on disk afterwards.

@@ -1,26 +1,24 @@
 //! The real door over real services, in memory, over a fresh database. Not for sockets and not for
 //! several processes.
 
-use std::collections::HashMap;
 use std::io::Write as _;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use gateway::{
-    Authenticate, Door, DoorConfig, DoorParts, Entry, Gate, Metrics, Mount, OperatorToken, Plan, TokenCache,
-    TokenCacheConfig, TrustedProxies, Verified,
+    Door, DoorConfig, DoorParts, Entry, Gate, Metrics, Mount, OperatorToken, Plan, TokenCache, TokenCacheConfig,
+    TrustedProxies,
 };
 use http::{Method, StatusCode};
-use identity::{Authenticator, Courier, Identity, Letter, Member, NewMember, RolePermissions, Settings};
-use kernel::{Actor, Clock, Ctx, CtxParts, PermissionSet, RequestId, TenantId, Timestamp, UserId};
+use identity::{Authenticator, Identity, RolePermissions, Settings};
+use kernel::{Clock, Timestamp};
 use serde_json::Value;
-use service::{App, Backend, Local, Role, Service};
-use store::{Engine, Purpose, Store, Vault, Walls};
+use service::{App, Backend, Local, Service};
+use store::{Engine, Store, Vault, Walls};
 use tokio::runtime::Handle;
-use web::{CredentialKind, Principal};
 
 use crate::database::Database;
+use crate::people::{Bearer, Letters, Minted, TestTenant};
 use crate::request::TestRequest;
 
 /// The operator token of every test application.
@@ -31,73 +29,20 @@ const MASTER_KEY: [u8; 32] = [7; 32];
 /// The proxy that every test application trusts.
 const TRUSTED_PROXY: &str = "192.0.2.254";
 
-/// A tenant with an administrator, staff and a viewer, and their bearer tokens.
-#[derive(Clone, Debug)]
-pub struct TestTenant {
-    /// The tenant.
-    pub id: TenantId,
-    /// Its short name.
-    pub slug: String,
-    /// Its administrator.
-    pub admin: UserId,
-    /// The administrator's token.
-    pub admin_token: String,
-    /// A staff member's token.
-    pub staff_token: String,
-    /// A viewer's token.
-    pub viewer_token: String,
-}
-
 /// An application under test.
 pub struct TestApp {
     door: Door,
-    store: Store,
+    pub(crate) store: Store,
     database: Database,
     clock: Clock,
-    permissions: Vec<&'static str>,
+    pub(crate) permissions: Vec<&'static str>,
     document: Value,
-    minted: Minted,
+    pub(crate) minted: Minted,
     tokens: Arc<TokenCache>,
     identity: Identity,
-    letters: Letters,
+    pub(crate) letters: Letters,
     templates: matchit::Router<&'static str>,
-    names: AtomicU64,
-}
-
-/// Tokens with any set of permissions, for trying one permission at a time.
-#[derive(Clone, Default)]
-struct Minted(Arc<Mutex<HashMap<String, Principal>>>);
-
-/// The letters of a test, kept.
-#[derive(Clone, Default)]
-struct Letters(Arc<Mutex<Vec<Letter>>>);
-
-impl Courier for Letters {
-    fn send<'a>(&'a self, letter: &'a Letter) -> Pin<Box<dyn Future<Output = kernel::Result<()>> + Send + 'a>> {
-        self.0.lock().expect("not poisoned").push(letter.clone());
-        Box::pin(async { Ok(()) })
-    }
-}
-
-struct Bearer {
-    minted: Minted,
-    real: Authenticator,
-}
-
-impl Authenticate for Bearer {
-    fn bearer<'a>(&'a self, token: &'a str) -> Pin<Box<dyn Future<Output = kernel::Result<Verified>> + Send + 'a>> {
-        let minted = self.minted.0.lock().expect("not poisoned").get(token).cloned();
-        Box::pin(async move {
-            let (principal, until) = match minted {
-                Some(principal) => (principal, Timestamp(i64::MAX)),
-                None => {
-                    let found = self.real.bearer(token).await?;
-                    (found.principal, found.until)
-                }
-            };
-            Ok(Verified { principal: Arc::new(principal), until })
-        })
-    }
+    pub(crate) names: AtomicU64,
 }
 
 /// Returns the settings of tests: the cheapest password hash that the settings allow.
@@ -214,25 +159,6 @@ impl TestApp {
         &self.identity
     }
 
-    /// Returns the letters that were sent to an address, as far as they have left by now.
-    pub fn letters_to(&self, address: &str) -> Vec<Letter> {
-        let letters = self.letters.0.lock().expect("not poisoned");
-        letters.iter().filter(|letter| letter.to == address).cloned().collect()
-    }
-
-    /// Waits for the newest letter to an address, and returns the code in it.
-    pub async fn code_for(&self, address: &str) -> String {
-        loop {
-            let letters = self.letters_to(address);
-            let code =
-                letters.last().and_then(|letter| letter.text.split_once("?code=").map(|(_, rest)| rest.to_owned()));
-            if let Some(rest) = code {
-                return rest.split_whitespace().next().unwrap_or_default().to_owned();
-            }
-            tokio::task::yield_now().await;
-        }
-    }
-
     /// Returns the door's cache of checked tokens.
     pub fn token_cache(&self) -> &Arc<TokenCache> {
         &self.tokens
@@ -246,98 +172,6 @@ impl TestApp {
     /// Returns the operator token.
     pub fn operator_token(&self) -> &'static str {
         OPERATOR
-    }
-
-    /// Creates a tenant with three people.
-    pub async fn tenant(&self, name: &str) -> TestTenant {
-        let slug = format!("{name}-{}", self.names.fetch_add(1, Ordering::Relaxed));
-        let system = self.store.system(Purpose::Bootstrap).await.expect("a transaction");
-        let tenant = system.create_tenant(&slug, name).await.expect("a tenant");
-        system.commit().await.expect("kept");
-        let admin = self.member(tenant.id, Role::Admin).await;
-        let (staff, viewer) = (self.member(tenant.id, Role::Staff).await, self.member(tenant.id, Role::Viewer).await);
-        TestTenant {
-            id: tenant.id,
-            slug,
-            admin: admin.user,
-            admin_token: self.issue(admin).await,
-            staff_token: self.issue(staff).await,
-            viewer_token: self.issue(viewer).await,
-        }
-    }
-
-    /// Adds a person to a tenant.
-    pub async fn member(&self, tenant: TenantId, role: Role) -> Member {
-        let new = NewMember { name: role.name(), ..NewMember::default() };
-        identity::add_member(&self.store, tenant, &new, role).await.expect("a member")
-    }
-
-    /// Gives a member a token.
-    pub async fn issue(&self, member: Member) -> String {
-        identity::issue_token(&self.store, member, "test").await.expect("a token")
-    }
-
-    /// Returns the tenant's administrator with every permission, to be changed and minted.
-    pub fn principal(&self, tenant: &TestTenant) -> Principal {
-        Principal {
-            tenant: tenant.id,
-            actor: Actor::User(tenant.admin),
-            role: "admin".into(),
-            permissions: PermissionSet::new(self.permissions.iter().copied()),
-            credential: format!("credential-{}", self.names.fetch_add(1, Ordering::Relaxed)).into(),
-            kind: CredentialKind::Session,
-            elevated: None,
-        }
-    }
-
-    /// Mints a token of this caller.
-    pub fn mint(&self, principal: Principal) -> String {
-        let token = format!("minted-{}", self.names.fetch_add(1, Ordering::Relaxed));
-        self.minted.0.lock().expect("not poisoned").insert(token.clone(), principal);
-        token
-    }
-
-    /// Mints a token of the tenant with every permission but this one.
-    pub fn token_without(&self, tenant: &TestTenant, permission: &str) -> String {
-        let permissions = self.permissions.iter().copied().filter(|known| *known != permission);
-        self.mint(Principal { permissions: PermissionSet::new(permissions), ..self.principal(tenant) })
-    }
-
-    /// Mints a token of a superadmin inside the tenant.
-    pub fn superadmin(&self, tenant: &TestTenant) -> String {
-        self.mint(Principal {
-            actor: Actor::Superadmin(tenant.admin),
-            role: "superadmin".into(),
-            elevated: Some("a test".into()),
-            ..self.principal(tenant)
-        })
-    }
-
-    /// Signs the tenant's administrator in, and gives the access token.
-    pub async fn session(&self, tenant: &TestTenant) -> String {
-        let made = identity::create_sign_in_code(&self.store, &tenant.slug).await.expect("a code");
-        let body = serde_json::json!({ "code": made.code });
-        let signed_in = self.post("/api/auth/login").json(&body).send().await.expect(200).json();
-        signed_in["accessToken"].as_str().expect("a token").to_owned()
-    }
-
-    /// Mints an API token of the tenant with every permission.
-    pub fn api_token(&self, tenant: &TestTenant) -> String {
-        self.mint(Principal { kind: CredentialKind::ApiToken, ..self.principal(tenant) })
-    }
-
-    /// Returns a context of the tenant's administrator, for calling functions without a request.
-    pub fn context(&self, tenant: &TestTenant) -> Ctx {
-        let request_id = RequestId::create();
-        Ctx::new(CtxParts {
-            tenant: tenant.id,
-            actor: Actor::User(tenant.admin),
-            permissions: PermissionSet::new(self.permissions.iter().copied()),
-            correlation_id: request_id.clone(),
-            request_id,
-            idempotency: None,
-            reason: None,
-        })
     }
 
     /// Starts a request.

@@ -5,10 +5,12 @@
 mod app;
 mod database;
 mod digest;
+mod people;
 mod request;
 mod sweep;
 
-pub use app::{TestApp, TestTenant};
+pub use app::TestApp;
 pub use database::{Database, engines, postgres_url};
+pub use people::TestTenant;
 pub use request::{TestRequest, TestResponse};
 pub use sweep::{Attempt, Expect, Sweep};

@@ -9,7 +9,8 @@ use http::Method;
 use identity::Member;
 use serde_json::Value;
 
-use crate::app::{TestApp, TestTenant};
+use crate::app::TestApp;
+use crate::people::TestTenant;
 use crate::request::TestResponse;
 
 /// How an operation is to be asked so that its owner succeeds.
