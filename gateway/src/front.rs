@@ -18,6 +18,11 @@ pub(crate) fn check_target(uri: &Uri) -> Result<()> {
     if path.len() + uri.query().map_or(0, str::len) > TARGET_LIMIT {
         return Err(Error::invalid("request.target_too_long", "the path and query are too long").status_code(414));
     }
+    // Queries end up in histories and logs; a token that came in one is not used (RFC 9700, section 4.3.2).
+    if uri.query().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("access_token="))) {
+        let message = "send the access token in the Authorization header, never in the address";
+        return Err(Error::invalid("request.token_in_query", message));
+    }
     if !path.starts_with('/') {
         return refuse("must start with /");
     }
@@ -105,6 +110,8 @@ mod tests {
         for path in ["/", "/a/b-c_d~e", "/a%20b", "/%C3%A6", "/a?b=/../c%2f", "/a.b/c..d"] {
             assert!(check_target(&path.parse().expect("a URI")).is_ok(), "{path}");
         }
+        let token = check_target(&"/a?b=c&access_token=x".parse().expect("a URI")).expect_err("a token in the query");
+        assert_eq!(token.code(), "request.token_in_query");
         let long = format!("/{}", "a".repeat(TARGET_LIMIT));
         assert_eq!(check_target(&long.parse().expect("a URI")).expect_err("too long").status(), 414);
     }

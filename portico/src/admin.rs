@@ -69,26 +69,33 @@ pub(crate) async fn sign_in(config: &Config, organization: &str) -> Result<Strin
 }
 
 /// Makes a new signing key.
-pub(crate) async fn rotate_keys(config: &Config, at_once: bool) -> Result<String> {
+pub(crate) async fn rotate_keys(config: &Config, at_once: bool, withdraw: bool) -> Result<String> {
     let signs_from = match Place::find(config).await? {
         Place::Server(address) => {
-            let answer = ask(config, address, operator::SIGNING_KEYS, &Rotation { at_once }).await?;
+            let answer = ask(config, address, operator::SIGNING_KEYS, &Rotation { at_once, withdraw }).await?;
             answer["signsFrom"].as_str().unwrap_or_default().to_owned()
         }
         Place::Data(store, folder, _lock) => {
-            let made = rotate_on(config, &store, &folder, at_once).await;
+            let made = rotate_on(config, &store, &folder, at_once, withdraw).await;
             store.close().await;
             made?.to_string()
         }
     };
-    Ok(format!("A new key signs from {signs_from} on; tokens of the old one work until they run out.\n"))
+    let old = if withdraw { "work no longer: clients refresh theirs" } else { "work until they run out" };
+    Ok(format!("A new key signs from {signs_from} on; tokens of older ones {old}.\n"))
 }
 
-async fn rotate_on(config: &Config, store: &Store, folder: &DataFolder, at_once: bool) -> Result<Timestamp> {
+async fn rotate_on(
+    config: &Config,
+    store: &Store,
+    folder: &DataFolder,
+    at_once: bool,
+    withdraw: bool,
+) -> Result<Timestamp> {
     let identity = Identity::new(config.identity.clone())?;
     let letters = Spool::new(folder.letters()?, &config.mail.from)?;
     identity.open(store, people::vault(config, folder)?, Arc::new(letters)).await?;
-    identity.rotate_keys(store, at_once).await
+    identity.rotate_keys(store, at_once, withdraw).await
 }
 
 /// Removes what a lost master key had sealed.

@@ -94,6 +94,9 @@ enum Admin {
         /// Sign with it at once, not after everybody who verifies tokens has met it
         #[arg(long)]
         at_once: bool,
+        /// The old key may be known to others: remove it at once; clients refresh their tokens
+        #[arg(long)]
+        withdraw: bool,
     },
     /// When the master key is lost: remove what was sealed under it; everybody signs in again
     ForgetSecrets {
@@ -179,8 +182,8 @@ fn act(line: Line) -> Result<ExitCode> {
                 print!("{}", admin::sign_in(&config, &organization).await?);
                 Ok(ExitCode::SUCCESS)
             }
-            Command::Admin(Admin::RotateKeys { at_once }) => {
-                print!("{}", admin::rotate_keys(&config, at_once).await?);
+            Command::Admin(Admin::RotateKeys { at_once, withdraw }) => {
+                print!("{}", admin::rotate_keys(&config, at_once, withdraw).await?);
                 Ok(ExitCode::SUCCESS)
             }
             Command::Admin(Admin::ForgetSecrets { yes }) => {

@@ -12,6 +12,7 @@ pub mod serve;
 pub mod services;
 
 mod admin;
+mod counts;
 mod data;
 mod doctor;
 mod http_client;

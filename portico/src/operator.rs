@@ -36,6 +36,9 @@ pub(crate) struct Rotation {
     /// Whether the new key signs at once, instead of after everybody who verifies has met it.
     #[serde(default)]
     pub at_once: bool,
+    /// Whether all older keys go at once, and with them every access token; people refresh theirs.
+    #[serde(default)]
+    pub withdraw: bool,
 }
 
 /// A new signing key.
@@ -82,14 +85,15 @@ pub fn service(identity: Identity) -> Service {
                 .access(Access::Operator)
                 .describe(
                     "Make a new signing key",
-                    "Keys change by themselves; this is for when one may be known to others. The old key stays \
-                     published until its last token has run out, so nobody is signed out. `atOnce` is for haste: \
-                     whoever verifies tokens on their own must then fetch the keys again when they meet an unknown one. \
-                     Needs the operator token.",
+                    "Keys change by themselves; this is for changing one early. The old key stays published until its \
+                     last token has run out, so nobody is signed out. `atOnce` is for haste: whoever verifies tokens \
+                     on their own must then fetch the keys again when they meet an unknown one. `withdraw` is for a \
+                     key that others may have: all older keys go, every access token is refused within seconds, and \
+                     clients refresh theirs. Needs the operator token.",
                 )
                 .takes::<Rotation>()
                 .gives::<Rotated>(201, "Made")
-                .problems(&[400, 401, 415]),
+                .problems(&[400, 401, 409, 415]),
             Operation::post(SUPERADMINS, "operator_set_superadmin", set_superadmin)
                 .access(Access::Operator)
                 .describe(
@@ -121,7 +125,7 @@ async fn rotate(
     Extension(identity): Extension<Identity>,
     Body(wanted): Body<Rotation>,
 ) -> web::Result {
-    let signs_from = identity.rotate_keys(&app.store, wanted.at_once).await?;
+    let signs_from = identity.rotate_keys(&app.store, wanted.at_once, wanted.withdraw).await?;
     Ok(Answer { status: 201, ..Answer::ok(&Rotated { signs_from })? }.into())
 }
 

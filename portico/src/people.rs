@@ -161,9 +161,9 @@ async fn look(store: &Store, cache: &TokenCache, position: &mut Option<i64>) -> 
 }
 
 /// Keeps signing keys fresh, notes who was seen, and removes what has expired.
-pub(crate) fn keep(identity: Identity, store: &Store) -> JoinHandle<()> {
-    const PAUSE: Duration = Duration::from_secs(10);
-    const CLEANING: u32 = 360;
+pub(crate) fn keep(identity: Identity, store: &Store, cache: Option<Arc<TokenCache>>) -> JoinHandle<()> {
+    const PAUSE: Duration = Duration::from_secs(5);
+    const CLEANING: u32 = 720;
     let store = store.clone();
     tokio::spawn(async move {
         let mut round = 0u32;
@@ -172,6 +172,9 @@ pub(crate) fn keep(identity: Identity, store: &Store) -> JoinHandle<()> {
             round = round.wrapping_add(1);
             if let Err(error) = identity.keep_keys(&store).await {
                 tracing::warn!(error = %error, "the signing keys were not looked after");
+            }
+            if identity.took_back_keys() {
+                cache.iter().for_each(|cache| cache.revoke(&web::Revocation::Everything));
             }
             if let Err(error) = identity.write_last_used(&store).await {
                 tracing::warn!(error = %error, "when sessions and tokens were last used is not written down");

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use web::ContextKey;
 
 use crate::config::Config;
+use crate::counts::Counts;
 use crate::data_folder::{DataFolder, Holder, Lock};
 use crate::health::Readiness;
 use crate::people::{self, Bearer, Spool};
@@ -94,7 +95,10 @@ pub async fn start(config: &Config) -> Result<Running> {
 
     // What every process answers for itself.
     let permissions = RolePermissions::of(&all);
-    let (readiness, metrics) = (Readiness::default(), Arc::new(Metrics::default()));
+    let (readiness, mut metrics) = (Readiness::default(), Metrics::default());
+    let counts = Counts { store: store.clone(), identity: identity.clone() };
+    metrics.registry().register_collector(Box::new(counts));
+    let metrics = Arc::new(metrics);
     let document = Arc::new(OnceLock::new());
     let here = all.iter().filter(|service| roles.runs(service)).map(|service| service.name).collect();
     let own = [
@@ -108,15 +112,16 @@ pub async fn start(config: &Config) -> Result<Running> {
 
     // The door, one per core.
     let mut background = background(&store, &clock);
+    let mut cache = None;
     let entry = if roles.gateway {
-        let cache = people::token_cache(config, &store, &metrics)?;
+        let cache = cache.insert(people::token_cache(config, &store, &metrics)?).clone();
         background.extend(people::follow(&store, cache.clone()));
         let authenticator = Authenticator::new(identity.clone(), store.clone(), permissions);
         Entry::Public(Gate { cache, authenticate: Arc::new(Bearer(authenticator)) })
     } else {
         Entry::Internal(key.clone().expect("a process without a gateway was checked to have a key"))
     };
-    background.push(people::keep(identity, &store));
+    background.push(people::keep(identity, &store, cache));
     let app = App { store: store.clone() };
     let mut places = Vec::new();
     for (number, service) in all.into_iter().enumerate() {

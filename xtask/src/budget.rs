@@ -3,8 +3,8 @@
 //! For: build time, size, memory and start, with the machine beside them, kept in
 //! `docs/performance.md`. Not for: throughput and latency; those are `cargo xtask bench`.
 
-mod machine;
-mod server;
+pub mod machine;
+pub mod server;
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -15,8 +15,7 @@ use crate::workspace::{self, Outcome, cargo, program};
 use server::Server;
 
 const DOCUMENT: &str = "docs/performance.md";
-const BEGIN: &str = "<!-- budget:begin -->";
-const END: &str = "<!-- budget:end -->";
+const MARK: &str = "budget";
 const STARTS: usize = 5;
 
 /// One measured quality.
@@ -52,11 +51,12 @@ pub fn run(arguments: &[String]) -> Outcome {
         println!("{DOCUMENT} is left as it is: without the build the list is not complete.");
         return Ok(());
     }
-    let document = match workspace::root().join(DOCUMENT).exists() {
-        true => workspace::read(DOCUMENT)?,
-        false => format!("# Performance\n\n{BEGIN}\n{END}\n"),
-    };
-    workspace::write(DOCUMENT, &replace_section(&document, &section)?)?;
+    keep(MARK, &section)
+}
+
+/// Puts a measured section between its two marks in the document.
+pub fn keep(mark: &str, section: &str) -> Outcome {
+    workspace::write(DOCUMENT, &replace_section(&workspace::read(DOCUMENT)?, mark, section)?)?;
     println!("Wrote {DOCUMENT}.");
     Ok(())
 }
@@ -159,13 +159,14 @@ fn section(rows: &[Row]) -> String {
     text
 }
 
-fn replace_section(document: &str, section: &str) -> Outcome<String> {
+fn replace_section(document: &str, mark: &str, section: &str) -> Outcome<String> {
+    let (begin, end) = (format!("<!-- {mark}:begin -->"), format!("<!-- {mark}:end -->"));
     let parts =
-        document.split_once(BEGIN).and_then(|(before, rest)| rest.split_once(END).map(|(_, after)| (before, after)));
+        document.split_once(&begin).and_then(|(before, rest)| rest.split_once(&end).map(|(_, after)| (before, after)));
     let Some((before, after)) = parts else {
-        return Err(format!("{DOCUMENT} lacks the lines `{BEGIN}` and `{END}`; put them in"));
+        return Err(format!("{DOCUMENT} lacks the lines `{begin}` and `{end}`; put them in"));
     };
-    Ok(format!("{before}{BEGIN}\n{section}{END}{after}"))
+    Ok(format!("{before}{begin}\n{section}{end}{after}"))
 }
 
 #[cfg(test)]
@@ -174,10 +175,10 @@ mod tests {
 
     #[test]
     fn only_the_part_between_the_marks_is_replaced() {
-        let document = format!("# P\n\n{BEGIN}\nold\n{END}\n\nmore\n");
-        let replaced = replace_section(&document, "new\n").unwrap();
-        assert_eq!(replaced, format!("# P\n\n{BEGIN}\nnew\n{END}\n\nmore\n"));
-        assert!(replace_section("# P\n", "new\n").unwrap_err().contains(BEGIN));
+        let document = "# P\n\n<!-- a:begin -->\nold\n<!-- a:end -->\n\nmore\n";
+        let replaced = replace_section(document, "a", "new\n").unwrap();
+        assert_eq!(replaced, document.replace("old", "new"));
+        assert!(replace_section(document, "b", "new\n").unwrap_err().contains("<!-- b:begin -->"));
     }
 
     #[test]

@@ -1,7 +1,12 @@
 //! `cargo xtask conformance NAME`: runs a public conformance suite against Portico.
 //!
-//! For: suites that somebody else wrote (HTTP caching, WebSocket, OpenID Connect, ...).
-//! Not for: our own tests; those are `cargo xtask test`.
+//! For: suites and clients that somebody else wrote (HTTP caching, WebSocket, OpenID Connect, JOSE,
+//! ...). Not for: our own tests; those are `cargo xtask test`. `docs/conformance.md` says what each
+//! suite covers.
+
+mod node;
+mod tally;
+mod tokens;
 
 use crate::workspace::Outcome;
 
@@ -9,7 +14,8 @@ use crate::workspace::Outcome;
 type Suite = (&'static str, &'static str, fn(&[String]) -> Outcome);
 
 /// One line for each suite, in alphabetical order.
-const SUITES: &[Suite] = &[];
+const SUITES: &[Suite] =
+    &[("tokens", "access tokens, JWKS, key rotation and sessions, with npm's jose; needs Node 20", tokens::run)];
 
 /// Runs the named suite, or lists them.
 pub fn run(arguments: &[String]) -> Outcome {
@@ -24,9 +30,6 @@ pub fn run(arguments: &[String]) -> Outcome {
 }
 
 fn names() -> String {
-    if SUITES.is_empty() {
-        return "conformance suites: none yet".into();
-    }
     let lines: Vec<String> = SUITES.iter().map(|(name, what, _)| format!("  {name:<16} {what}")).collect();
     format!("conformance suites:\n{}", lines.join("\n"))
 }

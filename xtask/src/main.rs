@@ -68,8 +68,8 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "bench",
-        arguments: "[ARGUMENT]...",
-        summary: "runs the benchmarks of the bench crate in release form",
+        arguments: "NAME [--quick] [--no-postgres]",
+        summary: "runs a benchmark in release form, writes docs/performance.md; without a name lists them",
         run: bench::run,
     },
     Command {

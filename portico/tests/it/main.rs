@@ -7,6 +7,7 @@ mod crash;
 mod data_commands;
 mod drain;
 mod fresh_database;
+mod metrics;
 mod process;
 mod revocation;
 mod secrets_at_rest;

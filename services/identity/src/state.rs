@@ -10,7 +10,7 @@ use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryTrait as _};
 use store::{Purpose, Store, Vault};
 
-use crate::credentials::keys::KeyRing;
+use crate::credentials::keys::{AT_ONCE, KeyRing};
 use crate::credentials::password::PasswordPool;
 use crate::credentials::throttle::Throttle;
 use crate::letters::{Courier, Letter};
@@ -76,12 +76,28 @@ impl Identity {
         }
     }
 
+    /// Says whether a signing key was withdrawn since this was last asked: then nothing that it signed
+    /// may be remembered.
+    pub fn took_back_keys(&self) -> bool {
+        self.0.keys.took_back()
+    }
+
     /// Makes a new signing key now. It signs at once, or when it has been published long enough for
-    /// everybody who verifies on their own to have met it.
-    pub async fn rotate_keys(&self, store: &Store, at_once: bool) -> Result<Timestamp> {
-        let now = store.clock().now();
-        let signs_from = if at_once { now } else { now.plus(self.0.settings.key_lead()) };
-        self.0.keys.add(store, self.vault()?, &self.0.settings, signs_from).await?;
+    /// everybody who verifies on their own to have met it. With `withdraw`, what older keys signed
+    /// works no longer: for a key that others may have. People stay signed in, by their refresh tokens.
+    pub async fn rotate_keys(&self, store: &Store, at_once: bool, withdraw: bool) -> Result<Timestamp> {
+        let none = || Error::conflict("identity.no_private_keys", "ask a process that has the role identity");
+        let vault = self.0.vault.get().ok_or_else(none)?;
+        let (keys, settings, now) = (&self.0.keys, &self.0.settings, store.clock().now());
+        let signs_from = match (at_once, withdraw) {
+            (_, true) => now,
+            (true, false) => now.plus(AT_ONCE),
+            (false, false) => now.plus(settings.key_lead()),
+        };
+        keys.add(store, vault, settings, signs_from).await?;
+        if withdraw {
+            keys.withdraw_older(store, vault, settings).await?;
+        }
         Ok(signs_from)
     }
 

@@ -16,8 +16,11 @@ const JWKS_PATH = '/.well-known/jwks.json';
 /** The members of a JWK that hold a private or a symmetric key (RFC 7518, section 6). */
 const PRIVATE_MEMBERS = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k', 'priv'];
 const CLAIMS = ['iss', 'aud', 'sub', 'client_id', 'sid', 'organizationId', 'role', 'jti', 'iat', 'exp'];
-/** How long the same key set is believed although a token names an unknown key: jose's own value is 30 s. */
-const COOLDOWN_MS = 100;
+/**
+ * How long a key set that was just read is believed although a token names an unknown key. jose's own
+ * value is 30 s: with it, a client may refuse the tokens of a key that signs at once for that long.
+ */
+const COOLDOWN_MS = 0;
 
 /** A client that verifies on its own, with nothing but the server's address. */
 export class Verifier {

@@ -14,8 +14,8 @@ import http from 'node:http';
 
 import { calculateJwkThumbprint } from 'jose';
 
-/** The order of P-256's base point. */
-const ORDER = BigInt('0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551');
+/** The order of P-256's base point: no r and no s may be as large. */
+export const ORDER = BigInt('0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551');
 
 /** Returns the base64url text of bytes, of text, or of anything else as JSON. */
 export function encode(value) {
@@ -52,8 +52,13 @@ function curve(namedCurve) {
   return generateKeyPairSync('ec', { namedCurve });
 }
 
+/** Returns a fresh key pair for an algorithm. */
+export function keyPair(algorithm) {
+  return SIGNERS[algorithm].make();
+}
+
 /** Signs header and payload, given as objects or as text, with a fresh key of that algorithm or with this one. */
-export function signWith(algorithm, header, payload, privateKey = SIGNERS[algorithm].make().privateKey) {
+export function signWith(algorithm, header, payload, privateKey = keyPair(algorithm).privateKey) {
   const { hash, how } = SIGNERS[algorithm];
   const message = `${encode(header)}.${encode(payload)}`;
   return `${message}.${sign(hash, Buffer.from(message), { key: privateKey, ...how }).toString('base64url')}`;
@@ -91,8 +96,8 @@ export class Attacker {
   /** Starts the attacker's server. */
   static async start() {
     const attacker = new Attacker();
-    const { privateKey, publicKey } = SIGNERS.ES256.make();
-    attacker.privateKey = privateKey;
+    const { privateKey, publicKey } = keyPair('ES256');
+    Object.assign(attacker, { privateKey, publicKey });
     const jwk = publicKey.export({ format: 'jwk' });
     attacker.jwk = { ...jwk, alg: 'ES256', use: 'sig', kid: await calculateJwkThumbprint(jwk) };
     attacker.certificate = selfSigned(publicKey, privateKey);
@@ -163,9 +168,6 @@ export function otherS(signature) {
 export function signatureOf(r, s) {
   return encode(Buffer.concat([number(r), number(s)]));
 }
-
-/** Returns the order of the curve, as large as no r and no s may be. */
-export { ORDER };
 
 function number(value) {
   return Buffer.from(value.toString(16).padStart(64, '0'), 'hex');

@@ -1,14 +1,16 @@
-//! One Portico under measurement.
+//! One Portico that a command looks at from outside.
 //!
-//! For: starting the release binary on a data folder and talking HTTP to it with nothing between
-//! that would cost time. Not for: tests; they call the router in memory.
+//! For: starting a binary on a data folder and talking HTTP to it with nothing between that would
+//! cost time. Not for: tests; they call the router in memory.
 
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use crate::workspace::{self, Outcome};
 
@@ -18,6 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Server {
     child: Child,
     address: SocketAddr,
+    log: PathBuf,
 }
 
 impl Server {
@@ -35,7 +38,7 @@ impl Server {
         command.stdin(Stdio::null()).stdout(file).stderr(errors);
         let start = Instant::now();
         let child = command.spawn().map_err(|error| workspace::not_started(&command, &error))?;
-        let mut server = Self { child, address };
+        let mut server = Self { child, address, log };
         while start.elapsed() < PATIENCE {
             if server.ask("/health/live").is_ok() {
                 return Ok((server, start.elapsed()));
@@ -45,25 +48,51 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        Err(format!("portico gives no answer; {} tells why", workspace::short(&log)))
+        Err(format!("portico gives no answer; {} tells why", workspace::short(&server.log)))
+    }
+
+    /// Returns where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns what it has written to its two outputs so far.
+    pub fn output(&self) -> Outcome<String> {
+        std::fs::read_to_string(&self.log)
+            .map_err(|error| format!("cannot read {}: {error}", workspace::short(&self.log)))
     }
 
     /// Asks for a path and insists on 200.
     pub fn ask(&self, path: &str) -> Outcome {
-        let answer = self.exchange(path).map_err(|error| format!("GET {path}: {error}"))?;
+        self.exchange("GET", path, "").map(drop)
+    }
+
+    /// Posts JSON, insists on 200, and returns the JSON of the answer.
+    pub fn post(&self, path: &str, body: &Value) -> Outcome<Value> {
+        let answer = self.exchange("POST", path, &body.to_string())?;
+        let text = answer.split_once("\r\n\r\n").map_or("", |(_, text)| text);
+        serde_json::from_str(text).map_err(|error| format!("POST {path} was not answered with JSON: {error}"))
+    }
+
+    fn exchange(&self, method: &str, path: &str, body: &str) -> Outcome<String> {
+        let answer = self.send(method, path, body).map_err(|error| format!("{method} {path}: {error}"))?;
         let line = answer.lines().next().unwrap_or_default();
         match line.split(' ').nth(1) {
-            Some("200") => Ok(()),
-            _ => Err(format!("GET {path} was answered `{line}`, not 200")),
+            Some("200") => Ok(answer),
+            _ => Err(format!("{method} {path} was answered `{line}`, not 200")),
         }
     }
 
-    fn exchange(&self, path: &str) -> std::io::Result<String> {
+    fn send(&self, method: &str, path: &str, body: &str) -> std::io::Result<String> {
         let mut stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
         let host = self.address;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes())?;
+        let about = match body.len() {
+            0 => String::new(),
+            length => format!("Content-Type: application/json\r\nContent-Length: {length}\r\n"),
+        };
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{about}\r\n");
+        stream.write_all(format!("{head}{body}").as_bytes())?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;
         Ok(String::from_utf8_lossy(&answer).into_owned())

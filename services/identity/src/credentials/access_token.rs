@@ -103,7 +103,7 @@ pub(crate) fn verify(keys: &KeyRing, settings: &Settings, text: &str, now: Times
         return Err(Refusal::Bad("a critical extension"));
     }
     let kid = header.kid.as_deref().ok_or(Refusal::Bad("no key id"))?;
-    let key = keys.verifier(kid, now).ok_or(Refusal::UnknownKey)?;
+    let (key, signed_until) = keys.verifier(kid, now).ok_or(Refusal::UnknownKey)?;
     let mut rules = Validation::new(Algorithm::ES256);
     rules.set_issuer(&[&settings.issuer]);
     rules.set_audience(&[&settings.audience]);
@@ -120,6 +120,11 @@ pub(crate) fn verify(keys: &KeyRing, settings: &Settings, text: &str, now: Times
     }
     if claims.iat > seconds + SKEW_SECONDS || claims.nbf.is_some_and(|from| from > seconds + SKEW_SECONDS) {
         return Err(Refusal::Bad("from the future"));
+    }
+    // Whoever has a key that was replaced must not go on signing with it, nor for longer than we do.
+    let longest = i64::try_from(settings.access_token_seconds).unwrap_or(i64::MAX);
+    if claims.exp.saturating_sub(claims.iat) > longest || claims.iat > signed_until.seconds() {
+        return Err(Refusal::Bad("longer or later than its key signed"));
     }
     Ok(claims)
 }
@@ -204,6 +209,7 @@ mod tests {
             ("exp", Value::Null),
             ("iat", json!(NOW.seconds() + 31)),
             ("iat", Value::Null),
+            ("iat", json!(NOW.seconds() - 1)),
             ("nbf", json!(NOW.seconds() + 31)),
             ("sid", Value::Null),
             ("organizationId", json!("*")),

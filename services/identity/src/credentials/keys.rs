@@ -4,6 +4,7 @@
 //! key. Not for the tokens: see `access_token`.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -12,7 +13,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use kernel::{Error, Result, Timestamp};
-use sea_orm::{EntityTrait as _, IntoActiveModel as _, QueryOrder as _};
+use sea_orm::{
+    ColumnTrait as _, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QueryTrait as _,
+};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use store::{Place, Purpose, Store, Vault};
@@ -23,12 +26,16 @@ use crate::tables::signing_key::{self, Entity};
 /// How much longer than its tokens a key stays published.
 const MARGIN: Duration = Duration::from_secs(60);
 /// The least time between two looks at the database for a key that is not known.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How soon a key signs that is to sign at once: a process that meets it must be allowed to look.
+pub(crate) const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// A key as this process knows it.
 struct Key {
     kid: String,
+    serial: i64,
     signs_from: Timestamp,
+    signs_until: Timestamp,
     published_until: Timestamp,
     decoding: DecodingKey,
     jwk: Value,
@@ -47,6 +54,7 @@ struct Known {
 #[derive(Default)]
 pub(crate) struct KeyRing {
     known: RwLock<Arc<Known>>,
+    took_back: AtomicBool,
 }
 
 /// What signs: the key and its name.
@@ -74,10 +82,11 @@ impl KeyRing {
         signs.cloned().map(Signer).ok_or_else(|| Error::internal("there is no signing key"))
     }
 
-    /// Returns the public key of this name, as long as it is published.
-    pub(crate) fn verifier(&self, kid: &str, now: Timestamp) -> Option<DecodingKey> {
+    /// Returns the public key of this name, as long as it is published, and until when it signed.
+    pub(crate) fn verifier(&self, kid: &str, now: Timestamp) -> Option<(DecodingKey, Timestamp)> {
         let known = self.known();
-        known.by_kid.get(kid).filter(|key| key.published_until > now).map(|key| key.decoding.clone())
+        let key = known.by_kid.get(kid).filter(|key| key.published_until > now)?;
+        Some((key.decoding.clone(), key.signs_until))
     }
 
     /// Says whether a token with an unknown key is worth another look at the database.
@@ -112,13 +121,28 @@ impl KeyRing {
         let lifetime = settings.access_lifetime() + MARGIN;
         let mut known = Known { read_at: Some(now), ..Known::default() };
         for (number, row) in rows.iter().enumerate() {
-            let successor = rows.get(number + 1).map(|next| next.signs_from.plus(lifetime));
-            let key = Arc::new(Key::read(row, vault, successor.unwrap_or(Timestamp(i64::MAX)))?);
+            // A key made in haste may sign before an older one that waits for its time.
+            let successor = rows[number + 1..].iter().map(|later| later.signs_from).min();
+            let key = Arc::new(Key::read(row, vault, successor, lifetime)?);
             known.by_kid.insert(key.kid.clone(), key.clone());
             known.keys.push(key);
         }
-        *self.known.write().expect("nothing panics while it is held") = Arc::new(known);
+        let serial = |known: &Known| known.keys.last().map_or(0, |key| key.serial);
+        let mut current = self.known.write().expect("nothing panics while it is held");
+        // Of two reads at the same time the older one may come last.
+        if serial(&known) >= serial(&current) {
+            let gone = |key: &Arc<Key>| key.published_until > now && !known.by_kid.contains_key(&key.kid);
+            if current.keys.iter().any(gone) {
+                self.took_back.store(true, Ordering::SeqCst);
+            }
+            *current = Arc::new(known);
+        }
         Ok(())
+    }
+
+    /// Says whether a key was taken back before its time since this was last asked.
+    pub(crate) fn took_back(&self) -> bool {
+        self.took_back.swap(false, Ordering::SeqCst)
     }
 
     /// Makes the next key where it is time to, and reads them all again.
@@ -161,6 +185,17 @@ impl KeyRing {
         }
         self.read(store, Some(vault), settings).await
     }
+
+    /// Removes all keys but the newest: what the others signed works no longer.
+    pub(crate) async fn withdraw_older(&self, store: &Store, vault: &Vault, settings: &Settings) -> Result<()> {
+        let system = store.system(Purpose::Housekeeping).await?;
+        if let Some(last) = system.one(Entity::find().order_by_desc(signing_key::Column::Serial)).await? {
+            let older = Entity::delete_many().filter(signing_key::Column::Serial.lt(last.serial));
+            system.execute(older.as_query()).await?;
+        }
+        system.commit().await?;
+        self.read(store, Some(vault), settings).await
+    }
 }
 
 /// Makes a key pair, its private half sealed.
@@ -183,7 +218,12 @@ fn place(kid: &str) -> Place<'_> {
 }
 
 impl Key {
-    fn read(row: &signing_key::Model, vault: Option<&Vault>, published_until: Timestamp) -> Result<Self> {
+    fn read(
+        row: &signing_key::Model,
+        vault: Option<&Vault>,
+        successor: Option<Timestamp>,
+        lifetime: Duration,
+    ) -> Result<Self> {
         let decoding = DecodingKey::from_ec_components(&row.x, &row.y)
             .map_err(|error| Error::internal("a stored public key is damaged").source_error(error))?;
         let encoding = match vault {
@@ -193,7 +233,16 @@ impl Key {
         let jwk = json!({
             "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": row.kid, "x": row.x, "y": row.y,
         });
-        Ok(Self { kid: row.kid.clone(), signs_from: row.signs_from, published_until, decoding, jwk, encoding })
+        Ok(Self {
+            kid: row.kid.clone(),
+            serial: row.serial,
+            signs_from: row.signs_from,
+            signs_until: successor.unwrap_or(Timestamp(i64::MAX)),
+            published_until: successor.map_or(Timestamp(i64::MAX), |until| until.plus(lifetime)),
+            decoding,
+            jwk,
+            encoding,
+        })
     }
 }
 
@@ -232,8 +281,16 @@ pub(crate) mod tests {
         let last = later(3600).plus(settings.access_lifetime() + MARGIN);
         assert!(ring.verifier(&old.kid, Timestamp(last.0 - 1)).is_some());
         assert!(ring.verifier(&old.kid, last).is_none());
-        assert_eq!(published(last), [new.kid]);
+        assert_eq!(published(last), [new.kid.clone()]);
         assert!(!ring.jwks(NOW).to_string().contains("\"d\""), "no private half");
+        // A third one in haste: the first is gone when its own last token is, not when the second's is.
+        let hasty = make(&vault, 3, NOW, later(60)).expect("a key");
+        ring.set(&[old.clone(), new, hasty.clone()], Some(&vault), &settings, NOW).expect("reads");
+        assert_eq!(ring.signer(later(7200)).expect("a key").kid(), hasty.kid);
+        assert!(ring.verifier(&old.kid, later(60).plus(settings.access_lifetime() + MARGIN)).is_none());
+        // A read that began before the third was made changes nothing any more.
+        ring.set(std::slice::from_ref(&old), Some(&vault), &settings, NOW).expect("reads");
+        assert_eq!(ring.signer(later(60)).expect("a key").kid(), hasty.kid);
     }
 
     #[test]

@@ -46,7 +46,8 @@ async fn a_new_key_is_published_before_it_signs_and_nobody_is_signed_out() {
         let new = sign_in().await;
         assert_eq!(published(&app).await, [both[1].clone()], "the old one's last token has run out");
         // In haste: the new key signs at once, and what the old one signed goes on working.
-        app.identity().rotate_keys(app.store(), true).await.expect("rotates");
+        app.identity().rotate_keys(app.store(), true, false).await.expect("rotates");
+        pass(&app, 2);
         let newest = sign_in().await;
         assert!(kid(&newest) != kid(&new) && published(&app).await.len() == 2);
         me(&app, text(&new["accessToken"])).await.expect(200);
@@ -54,5 +55,14 @@ async fn a_new_key_is_published_before_it_signs_and_nobody_is_signed_out() {
         pass(&app, 661);
         me(&app, text(&new["accessToken"])).await.expect(401);
         assert_eq!(published(&app).await, [kid(&newest)]);
+        // A key that others may have: its tokens go with it, and refreshing brings new ones.
+        let newest = sign_in().await;
+        app.identity().rotate_keys(app.store(), true, true).await.expect("rotates");
+        app.token_cache().revoke(&web::Revocation::Everything);
+        me(&app, text(&newest["accessToken"])).await.expect(401);
+        let body = serde_json::json!({ "refreshToken": newest["refreshToken"] });
+        let refreshed = app.post("/api/auth/refresh").json(&body).send().await.expect(200).json();
+        me(&app, text(&refreshed["accessToken"])).await.expect(200);
+        assert_eq!(published(&app).await, [kid(&refreshed)]);
     }
 }
