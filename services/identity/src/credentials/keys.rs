@@ -281,7 +281,7 @@ pub(crate) mod tests {
         let last = later(3600).plus(settings.access_lifetime() + MARGIN);
         assert!(ring.verifier(&old.kid, Timestamp(last.0 - 1)).is_some());
         assert!(ring.verifier(&old.kid, last).is_none());
-        assert_eq!(published(last), [new.kid.clone()]);
+        assert_eq!(published(last), std::slice::from_ref(&new.kid));
         assert!(!ring.jwks(NOW).to_string().contains("\"d\""), "no private half");
         // A third one in haste: the first is gone when its own last token is, not when the second's is.
         let hasty = make(&vault, 3, NOW, later(60)).expect("a key");
