@@ -1,7 +1,7 @@
 //! Slows guessing down: the more attempts fail, the longer the next one waits, per account and
 //! address, per account over all strange addresses, per address, and per tenant. Nobody is locked
 //! out for good, and an address from which the account was used before keeps a count of its own, so
-//! a stranger cannot shut the owner out. In memory, bounded; each process counts for itself. Not
+//! strangers cannot shut the owner out, nor their colleagues. In memory, bounded; each process counts for itself. Not
 //! for limits on the use of the API.
 
 use std::net::IpAddr;
@@ -115,18 +115,18 @@ impl Default for Throttle {
 
 impl Throttle {
     /// Counts the attempt before it is made, so that many at once do not slip through together.
+    ///
+    /// Only the account's own count from this network refuses everybody. What strangers can use up,
+    /// the counts of an address, of an organisation and of all strange networks together, does not
+    /// bind whoever was here before.
     pub(crate) fn begin(&self, attempt: &Attempt, now: Timestamp) -> Result<Verdict> {
-        self.take(Key::Address(attempt.network), now).map_err(slow_down)?;
-        if let Some(account) = &attempt.account {
-            self.take(Key::Pair(account.clone(), attempt.network), now).map_err(slow_down)?;
-        }
-        if let Some(tenant) = &attempt.tenant {
-            self.take(Key::Tenant(tenant.clone()), now).map_err(slow_down)?;
-        }
-        let Some(account) = &attempt.account else { return Ok(Verdict::Allowed) };
-        Ok(self
-            .take(Key::Strangers(account.clone()), now)
-            .map_or_else(Verdict::KnownNetworksOnly, |()| Verdict::Allowed))
+        let address = self.take(Key::Address(attempt.network), now);
+        let Some(account) = &attempt.account else { return address.map(|()| Verdict::Allowed).map_err(slow_down) };
+        self.take(Key::Pair(account.clone(), attempt.network), now).map_err(slow_down)?;
+        let tenant = attempt.tenant.clone().map_or(Ok(()), |tenant| self.take(Key::Tenant(tenant), now));
+        let strangers = self.take(Key::Strangers(account.clone()), now);
+        let waits = [address, tenant, strangers].into_iter().filter_map(Result::err).max();
+        Ok(waits.map_or(Verdict::Allowed, Verdict::KnownNetworksOnly))
     }
 
     /// Forgets the attempt's own counts; the address's stays, or its owner could reset it at will.
@@ -266,10 +266,15 @@ mod tests {
             let guess = attempt(&format!("{number}@b"), &format!("2001:db8::{number:x}"));
             throttle.begin(&guess, START).expect("free");
         }
-        let refused = throttle.begin(&attempt("x@b", "2001:db8::ffff"), START).expect_err("slowed");
-        assert_eq!(refused.code(), "identity.too_many_attempts");
-        throttle.begin(&attempt("x@b", "2001:db8:0:1::1"), START).expect("another network");
-        throttle.begin(&attempt("x@b", "2001:db8::ffff"), later(3600)).expect("forgotten");
+        let slowed = throttle.begin(&attempt("x@b", "2001:db8::ffff"), START).expect("its own count is empty");
+        assert!(matches!(slowed, Verdict::KnownNetworksOnly(_)));
+        // Without an account there is nobody to know.
+        let nobody = Attempt { account: None, ..attempt("", "2001:db8::ffff") };
+        assert_eq!(throttle.begin(&nobody, START).expect_err("slowed").code(), "identity.too_many_attempts");
+        let elsewhere = throttle.begin(&attempt("x@b", "2001:db8:0:1::1"), START).expect("another network");
+        assert_eq!(elsewhere, Verdict::Allowed);
+        let forgotten = throttle.begin(&attempt("x@b", "2001:db8::ffff"), later(3600)).expect("free");
+        assert_eq!(forgotten, Verdict::Allowed);
         assert_eq!(Network::of("::ffff:192.0.2.1".parse().expect("an address")).to_string(), "192.0.2.1");
     }
 }
