@@ -143,3 +143,8 @@ impl Authenticator {
 pub(crate) fn suspended() -> Error {
     Error::forbidden("tenants.suspended", "this organisation is suspended")
 }
+
+/// The one refusal of everybody who did not prove who they are.
+pub(crate) fn invalid_credentials() -> Error {
+    Error::unauthenticated("identity.invalid_credentials", "e-mail address or password is wrong")
+}

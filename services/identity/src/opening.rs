@@ -7,15 +7,16 @@ use http::HeaderValue;
 use http::header::CACHE_CONTROL;
 use kernel::{Actor, Answer, Id, RequestId, Result, TenantId, Timestamp, UserId};
 use sea_orm::ActiveValue::Set;
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, SimpleExpr};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryTrait as _};
 use serde::Serialize;
 use serde_json::json;
 use service::App;
-use store::{Event, Place, Purpose, TenantRecord};
+use store::{Event, Place, Purpose, System, TenantRecord};
 use utoipa::ToSchema;
 use web::Reply;
 
+use crate::authenticate::invalid_credentials;
 use crate::credentials::access_token::{self, Subject};
 use crate::credentials::refresh_token::{Generations, RefreshToken, SEED_BYTES};
 use crate::credentials::secret::random;
@@ -96,6 +97,9 @@ pub(crate) struct Opening<'a> {
     pub request: &'a RequestId,
     /// Why a superadmin enters.
     pub elevation: Option<String>,
+    /// The stored hash that a password was checked against, if one was; when it is another by now, the
+    /// password that was typed is not the person's any more.
+    pub proof: Option<String>,
     /// A stronger hash of the password that was just checked.
     pub rehashed: Option<String>,
 }
@@ -107,10 +111,11 @@ pub(crate) fn seed_place<'a>(tenant: TenantId, row: &'a str) -> Place<'a> {
 
 /// Opens the session: row, event and answer, all or nothing.
 pub(crate) async fn open(app: &App, identity: &Identity, opening: Opening<'_>) -> Result<SignedIn> {
-    let Opening { account, place, method, origin, request, elevation, rehashed } = opening;
+    let Opening { account, place, method, origin, request, elevation, proof, rehashed } = opening;
     let settings = identity.settings();
     let system = app.store.system(Purpose::SignIn).await?;
     let now = system.now();
+    hold_account(&system, account, proof, rehashed).await?;
     let id: SessionId = Id::new();
     let lifetime = if elevation.is_some() { settings.elevated_lifetime() } else { settings.session_lifetime() };
     let expires_at = now.plus(lifetime);
@@ -154,12 +159,6 @@ pub(crate) async fn open(app: &App, identity: &Identity, opening: Opening<'_>) -
         None => "identity.sign_in.succeeded",
     };
     system.record(place.tenant, &actor, request, &Event::about(kind, account.user, told)).await?;
-    if let Some(hash) = rehashed {
-        let update = user::Entity::update_many()
-            .col_expr(user::Column::PasswordHash, Expr::val(hash))
-            .filter(user::Column::Id.eq(account.user));
-        system.execute(update.as_query()).await?;
-    }
     let subject = Subject { user: account.user, tenant: place.tenant, session: id, role: &place.role };
     let (access_token, token_expires_at) = access_token::sign(identity.keys(), settings, &subject, now, expires_at)?;
     system.commit().await?;
@@ -179,6 +178,26 @@ pub(crate) async fn open(app: &App, identity: &Identity, opening: Opening<'_>) -
             role: place.role.clone(),
         },
     })
+}
+
+/// Holds the person's row to the end of the transaction, if it still is what the person proved
+/// themselves against. A change of password that comes at the same moment either has come before,
+/// and this is refused, or waits, and ends the new session with all others.
+async fn hold_account(
+    system: &System,
+    account: &Account,
+    proof: Option<String>,
+    rehashed: Option<String>,
+) -> Result<()> {
+    let kept = SimpleExpr::from(Expr::col(user::Column::PasswordHash));
+    let mut hold = user::Entity::update_many()
+        .col_expr(user::Column::PasswordHash, rehashed.map_or(kept, |hash| Expr::val(hash).into()))
+        .filter(user::Column::Id.eq(account.user))
+        .filter(user::Column::State.eq(user::ACTIVE));
+    if let Some(proof) = proof {
+        hold = hold.filter(user::Column::PasswordHash.eq(proof));
+    }
+    if system.execute(hold.as_query()).await? == 0 { Err(invalid_credentials()) } else { Ok(()) }
 }
 
 /// Turns an answer with secrets in it into a response that nobody keeps (RFC 6749, section 5.1).

@@ -159,8 +159,9 @@ impl PasswordPool {
         let job: Job = Box::new(move || {
             // Whoever asked may have gone; then there is nothing to do.
             if !send.is_closed() {
-                let _ = send.send(work());
+                let worked = work();
                 done.fetch_add(1, Ordering::Relaxed);
+                let _ = send.send(worked);
             }
         });
         let sent = self.jobs.get_or_init(|| self.start()).try_send(job);

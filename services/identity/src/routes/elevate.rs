@@ -83,6 +83,7 @@ async fn elevate(
         origin: &origin,
         request: &ids.request,
         elevation: Some(input.reason.into()),
+        proof: account.password_hash.clone(),
         rehashed: None,
     };
     let signed_in = opening::open(&app, &identity, opening).await?;

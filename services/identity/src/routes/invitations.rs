@@ -283,7 +283,8 @@ async fn sign_in(
     let account = account.ok_or_else(|| queries::lost("a new member"))?;
     let place = account.places.iter().find(|place| place.tenant == tenant);
     let place = place.ok_or_else(|| queries::lost("a new membership"))?;
-    let (method, elevation, rehashed) = ("invitation", None, None);
-    let opening = Opening { account: &account, place, method, origin, request: &ids.request, elevation, rehashed };
+    let (method, elevation, proof, rehashed) = ("invitation", None, None, None);
+    let opening =
+        Opening { account: &account, place, method, origin, request: &ids.request, elevation, proof, rehashed };
     opening::open(app, identity, opening).await
 }

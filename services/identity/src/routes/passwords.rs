@@ -15,6 +15,7 @@ use store::{Event, Purpose, System};
 use utoipa::ToSchema;
 use web::{Body, Caller, Principal, RequestIds};
 
+use crate::authenticate::invalid_credentials;
 use crate::credentials::password::{Checked, Password};
 use crate::credentials::secret::{Code, code_hash};
 use crate::credentials::throttle::Attempt;
@@ -22,7 +23,7 @@ use crate::letters::Letter;
 use crate::origin::Origin;
 use crate::queries::{self, Account, Wanted};
 use crate::routes::me::person_of;
-use crate::routes::sign_in::{admit, invalid_credentials};
+use crate::routes::sign_in::admit;
 use crate::state;
 use crate::state::Identity;
 use crate::tables::reset;

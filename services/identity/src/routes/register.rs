@@ -214,8 +214,8 @@ async fn signed_in(
     system.close().await?;
     let account = account.ok_or_else(|| queries::lost("a new person"))?;
     let place = account.places.first().ok_or_else(|| queries::lost("a new membership"))?;
-    let (method, elevation, rehashed) = ("registration", None, None);
-    let opening = Opening { account: &account, place, method, origin, request, elevation, rehashed };
+    let (method, elevation, proof, rehashed) = ("registration", None, None, None);
+    let opening = Opening { account: &account, place, method, origin, request, elevation, proof, rehashed };
     let signed_in = opening::open(app, identity, opening).await?;
     Ok(not_stored(Answer { status: 201, ..Answer::ok(&signed_in)? }))
 }

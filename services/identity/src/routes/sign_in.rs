@@ -17,7 +17,7 @@ use store::{Event, Purpose, Store};
 use utoipa::ToSchema;
 use web::{Body, Problem, RequestIds};
 
-use crate::authenticate::suspended;
+use crate::authenticate::{invalid_credentials, suspended};
 use crate::credentials::password::{Checked, Password};
 use crate::credentials::secret::code_hash;
 use crate::credentials::throttle::{Attempt, Network, Verdict, slow_down};
@@ -55,11 +55,6 @@ pub(crate) fn operation() -> Operation {
         .takes::<SignIn>()
         .gives::<SignedIn>(200, "Signed in")
         .problems(&[400, 401, 403, 415, 429, 503])
-}
-
-/// The one refusal of everybody who did not prove who they are.
-pub(crate) fn invalid_credentials() -> Error {
-    Error::unauthenticated("identity.invalid_credentials", "e-mail address or password is wrong")
 }
 
 async fn sign_in(
@@ -150,7 +145,8 @@ async fn with_password(
         Checked::Rehashed(hash) => Some(hash),
         Checked::Right | Checked::Wrong => None,
     };
-    let opening = Opening { account, place, method: "password", origin, request, elevation: None, rehashed };
+    let (method, proof) = ("password", account.password_hash.clone());
+    let opening = Opening { account, place, method, origin, request, elevation: None, proof, rehashed };
     opening::open(app, identity, opening).await
 }
 
@@ -230,7 +226,7 @@ async fn with_code(
     if place.state != "active" {
         return Err(suspended());
     }
-    let opening =
-        Opening { account: &account, place, method: "code", origin, request, elevation: None, rehashed: None };
+    let (method, elevation, proof, rehashed) = ("code", None, None, None);
+    let opening = Opening { account: &account, place, method, origin, request, elevation, proof, rehashed };
     opening::open(app, identity, opening).await
 }

@@ -146,3 +146,32 @@ async fn a_first_administrator_gets_in_by_code_once_and_sets_an_address_and_a_pa
         assert!(identity::first_start(app.store()).await.expect("starts").is_none());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_gets_in_with_the_old_password_while_it_is_changed() {
+    for app in apps().await {
+        let tenant = app.tenant("farm").await;
+        let ada = join(&app, &tenant, "ada@example.org", "staff").await;
+        let app = std::sync::Arc::new(app);
+        let mut old = PASSWORD;
+        for new in [ANOTHER, PASSWORD, ANOTHER] {
+            let mut thieves = tokio::task::JoinSet::new();
+            for thief in 0..6u8 {
+                let app = app.clone();
+                let body = json!({ "email": "ada@example.org", "password": old });
+                let address = std::net::IpAddr::from([198, 51, 100, thief]);
+                thieves.spawn(async move {
+                    let answer = app.post("/api/auth/login").from(address).json(&body).send().await;
+                    (answer.status == 200).then(|| text(&answer.json()["accessToken"]).to_owned())
+                });
+            }
+            let body = json!({ "currentPassword": old, "newPassword": new });
+            let change = app.post("/api/auth/password/change").token(text(&ada["accessToken"])).json(&body).send();
+            change.await.expect(204);
+            for inside in thieves.join_all().await.into_iter().flatten() {
+                me(&app, &inside).await.expect(401);
+            }
+            old = new;
+        }
+    }
+}
