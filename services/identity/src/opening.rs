@@ -7,7 +7,7 @@ use http::HeaderValue;
 use http::header::CACHE_CONTROL;
 use kernel::{Actor, Answer, Id, RequestId, Result, TenantId, Timestamp, UserId};
 use sea_orm::ActiveValue::Set;
-use sea_orm::sea_query::{Expr, SimpleExpr};
+use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryTrait as _};
 use serde::Serialize;
 use serde_json::json;
@@ -189,9 +189,9 @@ async fn hold_account(
     proof: Option<String>,
     rehashed: Option<String>,
 ) -> Result<()> {
-    let kept = SimpleExpr::from(Expr::col(user::Column::PasswordHash));
+    let kept = Expr::col(user::Column::PasswordHash);
     let mut hold = user::Entity::update_many()
-        .col_expr(user::Column::PasswordHash, rehashed.map_or(kept, |hash| Expr::val(hash).into()))
+        .col_expr(user::Column::PasswordHash, rehashed.map_or(kept, Expr::val))
         .filter(user::Column::Id.eq(account.user))
         .filter(user::Column::State.eq(user::ACTIVE));
     if let Some(proof) = proof {
