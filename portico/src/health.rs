@@ -101,8 +101,9 @@ pub fn service(names: Vec<&'static str>, readiness: Readiness, metrics: Arc<Metr
             )
             .gives::<DatabaseHealth>(200, "Healthy")
             .gives::<DatabaseHealth>(503, "Unhealthy"),
-        Operation::get("/metrics", "health_get_metrics", move |State(app): State<App>| {
-            prometheus(app, metrics.clone())
+        Operation::get("/metrics", "health_get_metrics", move || {
+            let page = prometheus(&metrics);
+            async move { page }
         })
         .access(Access::Operator)
         .describe("Metrics", "OpenMetrics text, which Prometheus reads. Needs the operator token.")
@@ -172,23 +173,7 @@ async fn tables(store: &Store, connected: bool, names: &[(&str, &str)]) -> BTree
     found
 }
 
-async fn prometheus(app: App, metrics: Arc<Metrics>) -> web::Result<Response> {
+fn prometheus(metrics: &Metrics) -> web::Result<Response> {
     let text: Result<String, Error> = metrics.text();
-    let mut text = text?;
-    let ours = app.store.statistics();
-    let store = [
-        ("store_committed", "counter", "_total", ours.committed()),
-        ("store_aborted", "counter", "_total", ours.aborted()),
-        ("store_batches", "counter", "_total", ours.batches()),
-        ("store_lane_waiting", "gauge", "", ours.lane_waiting() as u64),
-        ("store_connections_in_use", "gauge", "", ours.connections_in_use() as u64),
-    ];
-    let lines: String = store
-        .iter()
-        .map(|(name, kind, suffix, value)| format!("# TYPE portico_{name} {kind}\nportico_{name}{suffix} {value}\n"))
-        .collect();
-    // The text format ends with this line, and nothing may follow it.
-    let end = text.rfind("# EOF").unwrap_or(text.len());
-    text.insert_str(end, &lines);
-    Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
+    Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text?).into_response())
 }

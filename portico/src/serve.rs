@@ -85,13 +85,14 @@ pub async fn start(config: &Config) -> Result<Running> {
     let key = cluster_key(config, &roles, &all)?;
     store::register_constraints(all.iter().flat_map(|service| service.constraints.iter().copied()).collect());
     let store = open_store(config, &all, &clock).await?;
-    let first_start = identity::first_start(&store).await?;
     if all.iter().any(|service| service.name == "identity" && roles.runs(service)) {
         let letters = Spool::new(folder.letters()?, &config.mail.from)?;
         identity.open(&store, people::vault(config, &folder)?, Arc::new(letters)).await?;
     } else if roles.gateway {
         identity.open_to_verify(&store).await?;
     }
+    // Last, so that nothing fails after it: its code is shown once.
+    let first_start = identity::first_start(&store).await?;
 
     // What every process answers for itself.
     let permissions = RolePermissions::of(&all);

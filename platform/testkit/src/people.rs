@@ -137,7 +137,12 @@ impl TestApp {
 
     /// Signs the tenant's administrator in, and gives the access token.
     pub async fn session(&self, tenant: &TestTenant) -> String {
-        let made = identity::create_sign_in_code(&self.store, &tenant.slug).await.expect("a code");
+        self.session_of(&tenant.slug).await
+    }
+
+    /// Signs an organisation's first administrator in, and gives the access token.
+    pub async fn session_of(&self, slug: &str) -> String {
+        let made = identity::create_sign_in_code(&self.store, slug).await.expect("a code");
         let body = serde_json::json!({ "code": made.code });
         let signed_in = self.post("/api/auth/login").json(&body).send().await.expect(200).json();
         signed_in["accessToken"].as_str().expect("a token").to_owned()

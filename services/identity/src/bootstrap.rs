@@ -10,6 +10,7 @@ use service::Role;
 use store::{Event, Purpose, Store, System, TenantRecord};
 
 use crate::credentials::secret::Code;
+use crate::ending::{Which, end_sessions};
 use crate::enrol::{self, NewPerson};
 use crate::queries::{self, Wanted};
 use crate::tables::token::Secret;
@@ -116,9 +117,13 @@ pub async fn set_superadmin(store: &Store, email: &str, superadmin: bool) -> Res
         .col_expr(user::Column::PlatformRole, Expr::val(role))
         .filter(user::Column::Id.eq(account.user));
     system.execute(update.as_query()).await?;
-    let event = Event::about("identity.user.updated", account.user, json!({ "superadmin": superadmin }));
+    let (event, request) = ("identity.user.updated", RequestId::create());
+    let event = Event::about(event, account.user, json!({ "superadmin": superadmin }));
     for place in &account.places {
-        system.record(place.tenant, "operator", &RequestId::create(), &event).await?;
+        system.record(place.tenant, "operator", &request, &event).await?;
+    }
+    if !superadmin {
+        end_sessions(&system, account.user, Which::Elevated, "operator", &request).await?;
     }
     system.commit().await
 }

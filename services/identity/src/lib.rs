@@ -3,9 +3,11 @@
 //! a matter of their membership in a tenant. Not for tenants' life cycle, and not for the gateway's
 //! cache.
 
+mod admission;
 mod authenticate;
 mod bootstrap;
 mod credentials;
+mod ending;
 mod enrol;
 mod housekeeping;
 mod letters;

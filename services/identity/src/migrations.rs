@@ -70,6 +70,7 @@ fn sign_in(schema: &mut Schema) {
     schema.add_column("identity_token", "last_used_at", Type::Integer, None);
     schema.both("CREATE INDEX identity_token_person ON identity_token (user_id)");
     schema.grant("identity_token", Purpose::SignIn, "UPDATE");
+    schema.open_to("identity_token", Purpose::Housekeeping, "SELECT, DELETE");
     schema.tenant_table("identity_session", |table| {
         table.column("user_id", Type::Uuid);
         table.column("method", Type::Text);
@@ -104,6 +105,7 @@ fn sign_in(schema: &mut Schema) {
     schema.both("CREATE UNIQUE INDEX identity_invitation_code ON identity_invitation (code_hash)");
     schema.open_to("identity_invitation", Purpose::SignIn, "SELECT");
     schema.open_to("identity_invitation", Purpose::Bootstrap, "SELECT, UPDATE");
+    schema.open_to("identity_invitation", Purpose::Housekeeping, "SELECT, DELETE");
     let letters = [(Purpose::SignIn, "SELECT, INSERT, UPDATE"), (Purpose::Housekeeping, "SELECT, DELETE")];
     schema.system_table("identity_reset", &letters, |table| {
         table.column("code_hash", Type::Bytes);

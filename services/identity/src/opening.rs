@@ -38,9 +38,8 @@ pub(crate) struct SignedIn {
     pub expires_at: Timestamp,
     /// In how many seconds that is.
     pub expires_in: i64,
-    /// Gets the next access token, once; a superadmin's session in a tenant has none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub refresh_token: Option<String>,
+    /// Gets the next access token, once.
+    pub refresh_token: String,
     /// When the session ends unless it is refreshed before.
     pub refresh_expires_at: Timestamp,
     /// Names the session.
@@ -167,7 +166,7 @@ pub(crate) async fn open(app: &App, identity: &Identity, opening: Opening<'_>) -
         token_type: "Bearer",
         expires_at: token_expires_at,
         expires_in: token_expires_at.seconds() - now.seconds(),
-        refresh_token: elevation.is_none().then(|| RefreshToken::of(&seed, id, 0).text()),
+        refresh_token: RefreshToken::of(&seed, id, 0).text(),
         refresh_expires_at: idle_expires_at,
         session_id: id,
         organization: place.into(),

@@ -5,7 +5,8 @@
 use kernel::{Error, Result, TenantId, Timestamp, UserId};
 use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Query, SelectStatement};
 use sea_orm::{QueryResult, TryGetable};
-use store::System;
+use service::Role;
+use store::{System, TenantRecord};
 
 use crate::tables::session::SessionId;
 use crate::tables::token::TokenId;
@@ -51,6 +52,21 @@ pub(crate) struct Membership {
     pub name: String,
     pub state: String,
     pub role: String,
+}
+
+impl Account {
+    /// Says whether the person runs the platform.
+    pub(crate) fn is_superadmin(&self) -> bool {
+        self.platform_role.as_deref() == Some(Role::Superadmin.name())
+    }
+}
+
+impl Membership {
+    /// Returns what a superadmin is in a tenant: no member, and above its administrators.
+    pub(crate) fn elevated(tenant: TenantRecord) -> Self {
+        let TenantRecord { id, slug, name, state, .. } = tenant;
+        Self { tenant: id, slug, name, state, role: Role::Superadmin.name().to_owned() }
+    }
 }
 
 fn column(table: &str, name: &str) -> (Alias, Alias) {

@@ -129,8 +129,9 @@ impl KeyRing {
         }
         let serial = |known: &Known| known.keys.last().map_or(0, |key| key.serial);
         let mut current = self.known.write().expect("nothing panics while it is held");
-        // Of two reads at the same time the older one may come last.
-        if serial(&known) >= serial(&current) {
+        // Of two reads at the same time the older one may come last. None at all means that they were
+        // removed with the master key.
+        if rows.is_empty() || serial(&known) >= serial(&current) {
             let gone = |key: &Arc<Key>| key.published_until > now && !known.by_kid.contains_key(&key.kid);
             if current.keys.iter().any(gone) {
                 self.took_back.store(true, Ordering::SeqCst);

@@ -39,7 +39,7 @@ pub(crate) fn without_checksum(text: &str) -> Option<&str> {
     (format!("{:08x}", crc32fast::hash(body.as_bytes())) == checksum).then_some(body)
 }
 
-/// A code that works once: four groups of five digits, or, for links, six of them.
+/// A code that works once: four groups of five digits, or, for links, eight of them.
 #[derive(Clone)]
 pub(crate) struct Code(String);
 
@@ -49,9 +49,9 @@ impl Code {
         Ok(Self(grouped(&hex(&random::<10>()?))))
     }
 
-    /// Returns a code of 120 bits, for letters.
+    /// Returns a code of 160 bits, for letters.
     pub(crate) fn long() -> Result<Self> {
-        Ok(Self(grouped(&hex(&random::<15>()?))))
+        Ok(Self(grouped(&hex(&random::<20>()?))))
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn codes_are_recognised_however_they_are_typed() {
         let code = Code::long().expect("random");
-        assert_eq!((code.text().len(), code.text().split('-').count()), (35, 6));
+        assert_eq!((code.text().len(), code.text().split('-').count()), (47, 8));
         assert_eq!(Code::short().expect("random").text().len(), 23);
         let typed = format!(" {} ", code.text().to_uppercase().replace('-', ""));
         assert_eq!(code_hash(&typed), code.hash());

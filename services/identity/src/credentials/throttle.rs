@@ -11,6 +11,9 @@ use std::time::Duration;
 use kernel::{Error, Result, Timestamp};
 use quick_cache::sync::Cache;
 
+/// Signing in with a password: what the counts of other attempts are kept apart from.
+pub(crate) const SIGN_IN: &str = "sign-in";
+
 /// How many keys are remembered; the least used make room.
 const KEYS: usize = 100_000;
 
@@ -36,8 +39,8 @@ const fn minutes(count: u64) -> Duration {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Key {
-    Pair(String, Network),
-    Strangers(String),
+    Pair(&'static str, String, Network),
+    Strangers(&'static str, String),
     Address(Network),
     Tenant(String),
 }
@@ -46,7 +49,7 @@ impl Key {
     fn rule(&self) -> Rule {
         match self {
             Self::Pair(..) => PAIR,
-            Self::Strangers(_) => STRANGERS,
+            Self::Strangers(..) => STRANGERS,
             Self::Address(_) => ADDRESS,
             Self::Tenant(_) => TENANT,
         }
@@ -90,6 +93,8 @@ pub(crate) struct Throttle {
 /// Somebody's attempt to prove something.
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
+    /// What is attempted; each is counted apart, so that asking for letters slows no sign-in down.
+    pub what: &'static str,
     /// What names the account: an e-mail address, known or not.
     pub account: Option<String>,
     /// Where it comes from.
@@ -107,6 +112,16 @@ pub(crate) enum Verdict {
     KnownNetworksOnly(Duration),
 }
 
+/// An attempt that was counted.
+#[derive(Clone, Debug)]
+pub(crate) struct Counted {
+    /// The counts that it was added to; not those that had refused already.
+    taken: Vec<Key>,
+    pub account: Option<String>,
+    pub network: Network,
+    pub verdict: Verdict,
+}
+
 impl Default for Throttle {
     fn default() -> Self {
         Self { counts: Cache::new(KEYS) }
@@ -119,43 +134,42 @@ impl Throttle {
     /// Only the account's own count from this network refuses everybody. What strangers can use up,
     /// the counts of an address, of an organisation and of all strange networks together, does not
     /// bind whoever was here before.
-    pub(crate) fn begin(&self, attempt: &Attempt, now: Timestamp) -> Result<Verdict> {
-        let address = self.take(Key::Address(attempt.network), now);
-        let Some(account) = &attempt.account else { return address.map(|()| Verdict::Allowed).map_err(slow_down) };
-        self.take(Key::Pair(account.clone(), attempt.network), now).map_err(slow_down)?;
-        let tenant = attempt.tenant.clone().map_or(Ok(()), |tenant| self.take(Key::Tenant(tenant), now));
-        let strangers = self.take(Key::Strangers(account.clone()), now);
+    pub(crate) fn begin(&self, attempt: Attempt, now: Timestamp) -> Result<Counted> {
+        let Attempt { what, account, network, tenant } = attempt;
+        let mut taken = Vec::new();
+        let mut take = |key: Key| self.take(key.clone(), now).map(|()| taken.push(key));
+        let address = take(Key::Address(network));
+        let Some(account) = account else {
+            address.map_err(slow_down)?;
+            return Ok(Counted { taken, account: None, network, verdict: Verdict::Allowed });
+        };
+        take(Key::Pair(what, account.clone(), network)).map_err(slow_down)?;
+        let tenant = tenant.map_or(Ok(()), |tenant| take(Key::Tenant(tenant)));
+        let strangers = take(Key::Strangers(what, account.clone()));
         let waits = [address, tenant, strangers].into_iter().filter_map(Result::err).max();
-        Ok(waits.map_or(Verdict::Allowed, Verdict::KnownNetworksOnly))
+        let verdict = waits.map_or(Verdict::Allowed, Verdict::KnownNetworksOnly);
+        Ok(Counted { taken, account: Some(account), network, verdict })
     }
 
-    /// Forgets the attempt's own counts; the address's stays, or its owner could reset it at will.
-    pub(crate) fn succeeded(&self, attempt: &Attempt) {
-        if let Some(account) = &attempt.account {
-            self.counts.remove(&Key::Pair(account.clone(), attempt.network));
-            self.give_back(&Key::Strangers(account.clone()));
-        }
-        self.give_back(&Key::Address(attempt.network));
-        if let Some(tenant) = &attempt.tenant {
-            self.give_back(&Key::Tenant(tenant.clone()));
+    /// Takes back what the attempt was counted for, and forgets the failures of its own pair; the
+    /// address's stay, or whoever has one account there could reset them at will.
+    pub(crate) fn succeeded(&self, counted: &Counted) {
+        for key in &counted.taken {
+            match key {
+                Key::Pair(..) => drop(self.counts.remove(key)),
+                _ => self.give_back(key),
+            }
         }
     }
 
     /// Takes an attempt back that was not made after all.
-    pub(crate) fn abandoned(&self, attempt: &Attempt) {
-        if let Some(account) = &attempt.account {
-            self.give_back(&Key::Pair(account.clone(), attempt.network));
-            self.give_back(&Key::Strangers(account.clone()));
-        }
-        self.give_back(&Key::Address(attempt.network));
-        if let Some(tenant) = &attempt.tenant {
-            self.give_back(&Key::Tenant(tenant.clone()));
-        }
+    pub(crate) fn abandoned(&self, counted: &Counted) {
+        counted.taken.iter().for_each(|key| self.give_back(key));
     }
 
-    /// Forgets what is counted for an account: its owner has proved control of it another way.
-    pub(crate) fn forget_account(&self, account: &str) {
-        self.counts.remove(&Key::Strangers(account.to_owned()));
+    /// Forgets what strangers used up of an account: its owner has proved control of it another way.
+    pub(crate) fn forget_account(&self, what: &'static str, account: &str) {
+        self.counts.remove(&Key::Strangers(what, account.to_owned()));
     }
 
     fn take(&self, key: Key, now: Timestamp) -> Result<(), Duration> {
@@ -204,7 +218,7 @@ mod tests {
 
     fn attempt(account: &str, address: &str) -> Attempt {
         let network = Network::of(address.parse().expect("an address"));
-        Attempt { account: Some(account.to_owned()), network, tenant: None }
+        Attempt { what: "sign-in", account: Some(account.to_owned()), network, tenant: None }
     }
 
     const START: Timestamp = Timestamp(1_000_000_000_000);
@@ -218,23 +232,23 @@ mod tests {
         let (throttle, guess) = (Throttle::default(), attempt("a@b", "192.0.2.1"));
         let mut now = START;
         for _ in 0..PAIR.free {
-            assert_eq!(throttle.begin(&guess, now).expect("free"), Verdict::Allowed);
+            assert_eq!(throttle.begin(guess.clone(), now).expect("free").verdict, Verdict::Allowed);
         }
         for wait in [1u32, 2, 4, 8, 16] {
-            throttle.begin(&guess, now).expect("the wait is over");
-            let refused = throttle.begin(&guess, now).expect_err("it waits");
+            throttle.begin(guess.clone(), now).expect("the wait is over");
+            let refused = throttle.begin(guess.clone(), now).expect_err("it waits");
             assert_eq!((refused.status(), refused.retry_after_seconds()), (429, Some(wait)));
             now = now.plus(Duration::from_secs(wait.into()));
         }
-        throttle.begin(&guess, now).expect("the wait is over");
-        throttle.succeeded(&guess);
-        assert_eq!(throttle.begin(&guess, now).expect("forgotten"), Verdict::Allowed);
+        let right = throttle.begin(guess.clone(), now).expect("the wait is over");
+        throttle.succeeded(&right);
+        assert_eq!(throttle.begin(guess.clone(), now).expect("forgotten").verdict, Verdict::Allowed);
         let limit = PAIR.longest.as_secs();
         for _ in 0..40 {
             now = now.plus(PAIR.longest + Duration::from_secs(1));
-            throttle.begin(&guess, now).expect("never more than the longest wait");
+            throttle.begin(guess.clone(), now).expect("never more than the longest wait");
         }
-        let refused = throttle.begin(&guess, now).expect_err("it waits");
+        let refused = throttle.begin(guess.clone(), now).expect_err("it waits");
         assert_eq!(refused.retry_after_seconds().map(u64::from), Some(limit));
     }
 
@@ -244,19 +258,24 @@ mod tests {
         let mut stopped = 0;
         for number in 0..100u8 {
             let guess = attempt("a@b", &format!("198.51.100.{number}"));
-            if let Verdict::KnownNetworksOnly(wait) = throttle.begin(&guess, START).expect("the address is new") {
+            if let Verdict::KnownNetworksOnly(wait) = throttle.begin(guess, START).expect("the address is new").verdict
+            {
                 assert!(wait > Duration::ZERO);
                 stopped += 1;
             }
         }
         assert_eq!(stopped, 100 - STRANGERS.free - 1);
         // The owner's own network is judged by its own count; the caller decides that it is known.
-        let owner = throttle.begin(&attempt("a@b", "192.0.2.9"), START).expect("its own count is empty");
-        assert!(matches!(owner, Verdict::KnownNetworksOnly(_)));
+        let owner = throttle.begin(attempt("a@b", "192.0.2.9"), START).expect("its own count is empty");
+        assert!(matches!(owner.verdict, Verdict::KnownNetworksOnly(_)));
+        // Getting in from there gives the strangers nothing back that it had not taken.
+        throttle.succeeded(&owner);
+        let still = throttle.begin(attempt("a@b", "203.0.113.7"), START).expect("its own count is empty");
+        assert!(matches!(still.verdict, Verdict::KnownNetworksOnly(_)));
         // Another account from a fresh address notices nothing, and a reset frees this one.
-        assert_eq!(throttle.begin(&attempt("c@d", "192.0.2.10"), START).expect("free"), Verdict::Allowed);
-        throttle.forget_account("a@b");
-        assert_eq!(throttle.begin(&attempt("a@b", "192.0.2.11"), START).expect("free"), Verdict::Allowed);
+        assert_eq!(throttle.begin(attempt("c@d", "192.0.2.10"), START).expect("free").verdict, Verdict::Allowed);
+        throttle.forget_account("sign-in", "a@b");
+        assert_eq!(throttle.begin(attempt("a@b", "192.0.2.11"), START).expect("free").verdict, Verdict::Allowed);
     }
 
     #[test]
@@ -264,17 +283,17 @@ mod tests {
         let throttle = Throttle::default();
         for number in 0..=ADDRESS.free {
             let guess = attempt(&format!("{number}@b"), &format!("2001:db8::{number:x}"));
-            throttle.begin(&guess, START).expect("free");
+            throttle.begin(guess, START).expect("free");
         }
-        let slowed = throttle.begin(&attempt("x@b", "2001:db8::ffff"), START).expect("its own count is empty");
-        assert!(matches!(slowed, Verdict::KnownNetworksOnly(_)));
+        let slowed = throttle.begin(attempt("x@b", "2001:db8::ffff"), START).expect("its own count is empty");
+        assert!(matches!(slowed.verdict, Verdict::KnownNetworksOnly(_)));
         // Without an account there is nobody to know.
         let nobody = Attempt { account: None, ..attempt("", "2001:db8::ffff") };
-        assert_eq!(throttle.begin(&nobody, START).expect_err("slowed").code(), "identity.too_many_attempts");
-        let elsewhere = throttle.begin(&attempt("x@b", "2001:db8:0:1::1"), START).expect("another network");
-        assert_eq!(elsewhere, Verdict::Allowed);
-        let forgotten = throttle.begin(&attempt("x@b", "2001:db8::ffff"), later(3600)).expect("free");
-        assert_eq!(forgotten, Verdict::Allowed);
+        assert_eq!(throttle.begin(nobody, START).expect_err("slowed").code(), "identity.too_many_attempts");
+        let elsewhere = throttle.begin(attempt("x@b", "2001:db8:0:1::1"), START).expect("another network");
+        assert_eq!(elsewhere.verdict, Verdict::Allowed);
+        let forgotten = throttle.begin(attempt("x@b", "2001:db8::ffff"), later(3600)).expect("free");
+        assert_eq!(forgotten.verdict, Verdict::Allowed);
         assert_eq!(Network::of("::ffff:192.0.2.1".parse().expect("an address")).to_string(), "192.0.2.1");
     }
 }

@@ -1,13 +1,13 @@
-//! A superadmin's way into a tenant: with the password once more and a reason, for half an hour,
-//! without a refresh token. The tenant sees who came, why, and what was done. Not a role in a
-//! tenant: nobody is a superadmin by membership.
+//! A superadmin's way into a tenant: with the password once more and a reason, for half an hour. The
+//! tenant sees who came, why, and what was done. Not a role in a tenant: nobody is a superadmin by
+//! membership.
 
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use kernel::{Answer, Error, Result, Text};
 use serde::Deserialize;
-use service::{Access, App, Operation, Role};
+use service::{Access, App, Operation};
 use store::Purpose;
 use utoipa::ToSchema;
 use web::{Body, Principal, Problem, RequestIds};
@@ -37,8 +37,8 @@ pub(crate) fn operation() -> Operation {
         .access(Access::Session)
         .describe(
             "Enter an organisation as superadmin",
-            "For whoever runs the platform. Opens a session of half an hour with all permissions, without a refresh \
-             token. The organisation's audit trail tells who entered and why, and every change needs a reason of its \
+            "For whoever runs the platform. Opens a session of half an hour at most, with all permissions. The \
+             organisation's audit trail tells who entered and why, and every change needs a reason of its \
              own in `X-Audit-Reason`.",
         )
         .takes::<Elevate>()
@@ -59,7 +59,7 @@ async fn elevate(
     let tenant = system.tenant_by_slug(input.organization.as_str()).await?;
     system.close().await?;
     let account = account.ok_or_else(|| queries::lost("the person of a session"))?;
-    if account.platform_role.as_deref() != Some(Role::Superadmin.name()) {
+    if !account.is_superadmin() {
         return Err(Error::forbidden("identity.not_superadmin", "this needs the platform role superadmin").into());
     }
     if account.password_hash.is_none() {
@@ -69,13 +69,7 @@ async fn elevate(
     prove(&app, &identity, &account, &origin, input.password).await?;
     let unknown = || Error::not_found("tenants.not_found", "there is no organisation of this name");
     let tenant = tenant.ok_or_else(unknown)?;
-    let place = Membership {
-        tenant: tenant.id,
-        slug: tenant.slug,
-        name: tenant.name,
-        state: tenant.state,
-        role: Role::Superadmin.name().to_owned(),
-    };
+    let place = Membership::elevated(tenant);
     let opening = Opening {
         account: &account,
         place: &place,

@@ -16,6 +16,7 @@ use store::{Event, Purpose};
 use utoipa::ToSchema;
 use web::{Body, Caller, Path, Problem, RequestIds};
 
+use crate::admission::admit;
 use crate::authenticate::suspended;
 use crate::credentials::password::Password;
 use crate::credentials::secret::{Code, code_hash};
@@ -27,7 +28,6 @@ use crate::origin::Origin;
 use crate::queries::{self, Wanted};
 use crate::routes::members::MemberRole;
 use crate::routes::passwords;
-use crate::routes::sign_in::admit;
 use crate::state::{self, Identity};
 use crate::tables::invitation::{ActiveModel, Column, Entity, InvitationId, Model};
 use crate::tables::user::Email;
@@ -116,7 +116,7 @@ pub(crate) fn operations() -> [Operation; 4] {
         Operation::post("/api/auth/invitations/accept", "identity_accept_invitation", accept)
             .access(Access::Public)
             .describe(
-                "AcceptInvitation an invitation",
+                "Accept an invitation",
                 "Makes the person a member and signs in. With an address that has an account, `password` must be that \
                  account's.",
             )
@@ -197,8 +197,8 @@ async fn accept(
     origin: Origin,
     Body(input): Body<AcceptInvitation>,
 ) -> Result<Response, Problem> {
-    let attempt = Attempt { account: None, network: origin.network, tenant: None };
-    admit(&app.store, &identity, &attempt).await?;
+    let attempt = Attempt { what: "code", account: None, network: origin.network, tenant: None };
+    let attempt = admit(&app.store, &identity, attempt).await?;
     let hash = code_hash(input.code.as_str());
     let system = app.store.system_read(Purpose::SignIn).await?;
     let now = system.now();

@@ -13,7 +13,7 @@ use web::{Body, Caller, IfMatch, Path, Principal};
 
 use crate::routes::me::person_of;
 use crate::tables::membership::{Column, Entity, Model};
-use crate::tables::user;
+use crate::tables::{session, token, user};
 
 const MOST: u64 = 200;
 
@@ -198,6 +198,21 @@ async fn remove(
     let _ = person_of(&principal)?;
     let mut writer = app.store.write(&mut ctx).await?;
     keep_an_administrator(&writer, id).await?;
+    // What the person holds goes too, or it would work again after the next invitation.
+    loop {
+        let sessions = writer.select::<session::Entity>().filter(session::Column::UserId.eq(id));
+        let sessions = sessions.limit(MOST).all().await?;
+        for row in &sessions {
+            writer.change::<session::Entity>(row.id).delete().run_if("revoked").await?;
+        }
+        let tokens = writer.select::<token::Entity>().filter(token::Column::UserId.eq(id)).limit(MOST).all().await?;
+        for row in &tokens {
+            writer.change::<token::Entity>(row.id).delete().run_if("revoked").await?;
+        }
+        if sessions.is_empty() && tokens.is_empty() {
+            break;
+        }
+    }
     writer.change::<Entity>(id).delete().run("deactivated").await?;
     Ok(writer.commit(Answer::no_content()).await?.into())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::State;
-use kernel::{Answer, Ctx, Error, Result, TenantId, Text, UserId};
+use kernel::{Answer, Error, RequestId, Result, Text};
 use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryTrait as _};
 use serde::Deserialize;
@@ -15,15 +15,16 @@ use store::{Event, Purpose, System};
 use utoipa::ToSchema;
 use web::{Body, Caller, Principal, RequestIds};
 
+use crate::admission::admit;
 use crate::authenticate::invalid_credentials;
 use crate::credentials::password::{Checked, Password};
 use crate::credentials::secret::{Code, code_hash};
-use crate::credentials::throttle::Attempt;
+use crate::credentials::throttle::{Attempt, SIGN_IN};
+use crate::ending::{Which, end_sessions};
 use crate::letters::Letter;
 use crate::origin::Origin;
 use crate::queries::{self, Account, Wanted};
 use crate::routes::me::person_of;
-use crate::routes::sign_in::admit;
 use crate::state;
 use crate::state::Identity;
 use crate::tables::reset;
@@ -120,8 +121,7 @@ async fn change(
                 .into());
         }
         (Some(stored), Some(current)) => {
-            let attempt = Attempt { account: Some(user.to_string()), network: origin.network, tenant: None };
-            admit(&app.store, &identity, &attempt).await?;
+            let attempt = admit(&app.store, &identity, proving(&account, &origin)).await?;
             if identity.passwords().check(current, Some(stored.clone())).await? == Checked::Wrong {
                 return Err(Error::invalid("identity.wrong_password", "the present password is wrong")
                     .field("currentPassword", "is wrong")
@@ -138,8 +138,8 @@ async fn change(
     check_new(&identity, &input.new_password, &account)?;
     let hash = identity.passwords().hash(input.new_password).await?;
     let system = app.store.system(Purpose::SignIn).await?;
-    set_password(&system, user, hash, Some(session)).await?;
-    tell(&system, &account, Some(&ctx), ctx.request_id()).await?;
+    let actor = ctx.actor().to_string();
+    set_password(&system, &account, hash, Which::AllBut(session), &actor, ctx.request_id()).await?;
     system.commit().await?;
     Ok(Answer::no_content().into())
 }
@@ -149,32 +149,24 @@ fn check_new(identity: &Identity, password: &Password, account: &Account) -> Res
     password.check_new(identity.settings(), &[email, &account.name], "newPassword")
 }
 
-/// Stores the hash and ends the person's sessions, but for one.
-async fn set_password(system: &System, user: UserId, hash: String, keep: Option<SessionId>) -> Result<()> {
+/// Stores the hash, ends the person's sessions, and tells every organisation of the person.
+async fn set_password(
+    system: &System,
+    account: &Account,
+    hash: String,
+    which: Which,
+    actor: &str,
+    request: &RequestId,
+) -> Result<()> {
     let update = user::Entity::update_many()
         .col_expr(user::Column::PasswordHash, Expr::val(hash))
-        .filter(user::Column::Id.eq(user));
+        .filter(user::Column::Id.eq(account.user));
     system.execute(update.as_query()).await?;
-    let mut end = session::Entity::update_many()
-        .col_expr(session::Column::DeletedAt, Expr::val(system.now()))
-        .filter(session::Column::UserId.eq(user))
-        .filter(session::Column::DeletedAt.is_null());
-    if let Some(keep) = keep {
-        end = end.filter(session::Column::Id.ne(keep));
-    }
-    system.execute(end.as_query()).await?;
-    Ok(())
-}
-
-/// Tells every organisation of the person, so that every process forgets the ended sessions.
-async fn tell(system: &System, account: &Account, ctx: Option<&Ctx>, request: &kernel::RequestId) -> Result<()> {
     let event = Event::about("identity.user.password_changed", account.user, json!({}));
-    let actor = ctx.map_or_else(|| account.user.to_string(), |ctx| ctx.actor().to_string());
-    let tenants: Vec<TenantId> = account.places.iter().map(|place| place.tenant).collect();
-    for tenant in tenants {
-        system.record(tenant, &actor, request, &event).await?;
+    for place in &account.places {
+        system.record(place.tenant, actor, request, &event).await?;
     }
-    Ok(())
+    end_sessions(system, account.user, which, actor, request).await
 }
 
 async fn forgot(
@@ -183,10 +175,8 @@ async fn forgot(
     origin: Origin,
     Body(input): Body<ForgotPassword>,
 ) -> web::Result {
-    // Counted apart from sign-ins: asking for letters must not slow the owner's sign-in down.
-    let account = Some(format!("forgot {}", input.email.as_str()));
-    let attempt = Attempt { account, network: origin.network, tenant: None };
-    admit(&app.store, &identity, &attempt).await?;
+    let account = Some(input.email.as_str().to_owned());
+    admit(&app.store, &identity, Attempt { what: "forgot", account, network: origin.network, tenant: None }).await?;
     let code = Code::long()?;
     let system = app.store.system(Purpose::SignIn).await?;
     let account = queries::account(&system, Wanted::Email(input.email.as_str())).await?;
@@ -215,8 +205,8 @@ async fn reset_password(
     origin: Origin,
     Body(input): Body<ResetPassword>,
 ) -> web::Result {
-    let attempt = Attempt { account: None, network: origin.network, tenant: None };
-    admit(&app.store, &identity, &attempt).await?;
+    let attempt = Attempt { what: "code", account: None, network: origin.network, tenant: None };
+    let attempt = admit(&app.store, &identity, attempt).await?;
     let invalid = || Error::unauthenticated("identity.invalid_code", "this code is not valid: ask for a new one");
     let hash = code_hash(input.code.as_str());
     let system = app.store.system_read(Purpose::SignIn).await?;
@@ -244,14 +234,19 @@ async fn reset_password(
         return Err(invalid().into());
     }
     system.execute(spend.as_query()).await?;
-    set_password(&system, account.user, password, None).await?;
-    tell(&system, &account, None, &ids.request).await?;
+    let actor = account.user.to_string();
+    set_password(&system, &account, password, Which::All, &actor, &ids.request).await?;
     system.commit().await?;
     identity.throttle().succeeded(&attempt);
     if let Some(email) = &account.email {
-        identity.throttle().forget_account(email);
+        identity.throttle().forget_account(SIGN_IN, email);
     }
     Ok(Answer::no_content().into())
+}
+
+fn proving(account: &Account, origin: &Origin) -> Attempt {
+    let named = account.email.clone().unwrap_or_else(|| account.user.to_string());
+    Attempt { what: "proof", account: Some(named), network: origin.network, tenant: None }
 }
 
 /// Refuses unless this is the person's password: for steps that a stolen session must not take.
@@ -262,8 +257,7 @@ pub(crate) async fn prove(
     origin: &Origin,
     password: Password,
 ) -> Result<()> {
-    let attempt = Attempt { account: Some(account.user.to_string()), network: origin.network, tenant: None };
-    admit(&app.store, identity, &attempt).await?;
+    let attempt = admit(&app.store, identity, proving(account, origin)).await?;
     if identity.passwords().check(password, account.password_hash.clone()).await? == Checked::Wrong {
         return Err(invalid_credentials());
     }

@@ -16,14 +16,14 @@ use store::{Event, Purpose, System};
 use utoipa::ToSchema;
 use web::{Body, Problem, RequestIds};
 
+use crate::admission::admit;
 use crate::authenticate::suspended;
 use crate::credentials::access_token::{self, Subject};
 use crate::credentials::refresh_token::{Presented, RefreshToken};
 use crate::credentials::throttle::Attempt;
 use crate::opening::{Person, SignedIn, not_stored, seed_place};
 use crate::origin::Origin;
-use crate::queries::{self, Wanted};
-use crate::routes::sign_in::admit;
+use crate::queries::{self, Membership, Wanted};
 use crate::state::Identity;
 use crate::tables::session::{self, Column, Entity};
 
@@ -44,7 +44,7 @@ pub(crate) fn operation() -> Operation {
         .describe(
             "Stay signed in",
             "Exchanges a refresh token for a new access token and the next refresh token. A token that was exchanged in \
-             the last 10 seconds gives the same successor again. One that was exchanged longer ago is a copy in other \
+             the last 10 seconds gives what came of it again. One that was exchanged longer ago is a copy in other \
              hands: the session ends, `identity.session.reused` tells the organisation, and everybody signs in again.",
         )
         .takes::<RefreshSession>()
@@ -63,8 +63,8 @@ async fn refresh(
     origin: Origin,
     Body(input): Body<RefreshSession>,
 ) -> Result<Response, Problem> {
-    let attempt = Attempt { account: None, network: origin.network, tenant: None };
-    admit(&app.store, &identity, &attempt).await?;
+    let attempt = Attempt { what: "refresh", account: None, network: origin.network, tenant: None };
+    let attempt = admit(&app.store, &identity, attempt).await?;
     let token = RefreshToken::parse(input.refresh_token.as_str()).ok_or_else(invalid_token)?;
     for _ in 0..ROUNDS {
         if let Some(signed_in) = exchange(&app, &identity, &ids.request, &origin, &token).await? {
@@ -96,7 +96,7 @@ async fn exchange(
     let system = app.store.system(Purpose::SignIn).await?;
     let now = system.now();
     let found = system.one(Entity::find().filter(Column::Id.eq(token.session))).await?;
-    let row = found.filter(|row| row.stands(now) && row.elevation.is_none()).ok_or_else(invalid_token)?;
+    let row = found.filter(|row| row.stands(now)).ok_or_else(invalid_token)?;
     let generations = row.generations();
     if token.generation > generations.current {
         return Err(invalid_token());
@@ -129,9 +129,14 @@ async fn exchange(
         }
     }
     let account = queries::account(&system, Wanted::User(row.user_id)).await?.filter(|account| account.active);
-    let place = account.as_ref().and_then(|account| account.places.iter().find(|place| place.tenant == row.tenant_id));
-    let (Some(account), Some(place)) = (&account, place) else { return Err(invalid_token()) };
-    if place.state != "active" {
+    let account = account.ok_or_else(invalid_token)?;
+    let place = match &row.elevation {
+        Some(_) if account.is_superadmin() => Some(Membership::elevated(system.tenant(row.tenant_id).await?)),
+        Some(_) => None,
+        None => account.places.iter().find(|place| place.tenant == row.tenant_id).cloned(),
+    };
+    let place = place.ok_or_else(invalid_token)?;
+    if place.state != "active" && row.elevation.is_none() {
         return Err(suspended());
     }
     let subject = Subject { user: row.user_id, tenant: row.tenant_id, session: row.id, role: &place.role };
@@ -143,16 +148,11 @@ async fn exchange(
         token_type: "Bearer",
         expires_at,
         expires_in: expires_at.seconds() - now.seconds(),
-        refresh_token: Some(RefreshToken::of(&seed, row.id, next.current).text()),
+        refresh_token: RefreshToken::of(&seed, row.id, next.current).text(),
         refresh_expires_at: idle_expires_at,
         session_id: row.id,
-        organization: place.into(),
-        user: Person {
-            id: account.user,
-            name: account.name.clone(),
-            email: account.email.clone(),
-            role: place.role.clone(),
-        },
+        organization: (&place).into(),
+        user: Person { id: account.user, name: account.name, email: account.email, role: place.role },
     }))
 }
 

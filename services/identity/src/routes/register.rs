@@ -16,6 +16,7 @@ use store::Purpose;
 use utoipa::ToSchema;
 use web::{Body, Problem, Reply, RequestIds};
 
+use crate::admission::admit;
 use crate::credentials::password::Password;
 use crate::credentials::secret::{Code, code_hash};
 use crate::credentials::throttle::Attempt;
@@ -24,7 +25,6 @@ use crate::letters::Letter;
 use crate::opening::{self, Opening, SignedIn, not_stored};
 use crate::origin::Origin;
 use crate::queries::{self, Wanted};
-use crate::routes::sign_in::admit;
 use crate::settings::Registration;
 use crate::state::{self, Identity};
 use crate::tables::registration;
@@ -98,9 +98,8 @@ async fn register(
     }
     let email = input.email.as_str();
     input.password.check_new(settings, &[email, input.name.as_str(), input.organization_name.as_str()], "password")?;
-    let account = Some(format!("register {email}"));
-    let attempt = Attempt { account, network: origin.network, tenant: None };
-    admit(&app.store, &identity, &attempt).await?;
+    let attempt = Attempt { what: "register", account: Some(email.to_owned()), network: origin.network, tenant: None };
+    admit(&app.store, &identity, attempt).await?;
     let password_hash = identity.passwords().hash(input.password.clone()).await?;
     let code = Code::long()?;
     let new = registration::Model {
@@ -150,8 +149,8 @@ async fn confirm(
     origin: Origin,
     Body(input): Body<ConfirmRegistration>,
 ) -> Result<Response, Problem> {
-    let attempt = Attempt { account: None, network: origin.network, tenant: None };
-    admit(&app.store, &identity, &attempt).await?;
+    let attempt = Attempt { what: "code", account: None, network: origin.network, tenant: None };
+    let attempt = admit(&app.store, &identity, attempt).await?;
     let hash = code_hash(input.code.as_str());
     let system = app.store.system_read(Purpose::SignIn).await?;
     let now = system.now();

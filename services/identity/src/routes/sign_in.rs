@@ -7,20 +7,21 @@ use axum::extract::State;
 use axum::response::Response;
 use kernel::{Answer, Error, Id, RequestId, Result, TenantId, Text};
 use sea_orm::ActiveValue::Set;
-use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Query};
+use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryTrait as _};
 use serde::Deserialize;
 use serde_json::json;
 use service::{Access, App, Operation};
 use sha2::{Digest as _, Sha256};
-use store::{Event, Purpose, Store};
+use store::{Event, Purpose};
 use utoipa::ToSchema;
 use web::{Body, Problem, RequestIds};
 
+use crate::admission::admit;
 use crate::authenticate::{invalid_credentials, suspended};
 use crate::credentials::password::{Checked, Password};
 use crate::credentials::secret::code_hash;
-use crate::credentials::throttle::{Attempt, Network, Verdict, slow_down};
+use crate::credentials::throttle::{Attempt, SIGN_IN};
 use crate::opening::{self, Opening, SignedIn, not_stored};
 use crate::origin::Origin;
 use crate::queries::{self, Account, Membership, Wanted};
@@ -80,37 +81,6 @@ async fn sign_in(
     Ok(not_stored(Answer::ok(&signed_in)?))
 }
 
-/// Counts an attempt, and refuses it where too many came before.
-pub(crate) async fn admit(store: &Store, identity: &Identity, attempt: &Attempt) -> Result<()> {
-    let Verdict::KnownNetworksOnly(wait) = identity.throttle().begin(attempt, store.clock().now())? else {
-        return Ok(());
-    };
-    let account = attempt.account.as_deref().unwrap_or_default();
-    if known_network(store, account, attempt.network).await? { Ok(()) } else { Err(slow_down(wait)) }
-}
-
-/// Says whether the account was used from this network, as far as sessions are remembered.
-async fn known_network(store: &Store, email: &str, network: Network) -> Result<bool> {
-    let column = |table: &str, name: &str| (Alias::new(table), Alias::new(name));
-    let select = Query::select()
-        .expr(Expr::val(1))
-        .from_as(Alias::new("identity_user"), Alias::new("u"))
-        .join_as(
-            sea_orm::JoinType::InnerJoin,
-            Alias::new("identity_session"),
-            Alias::new("s"),
-            Expr::col(column("s", "user_id")).equals(column("u", "id")),
-        )
-        .and_where(Expr::col(column("u", "email")).eq(email))
-        .and_where(Expr::col(column("s", "network")).eq(network.to_string()))
-        .limit(1)
-        .take();
-    let system = store.system_read(Purpose::SignIn).await?;
-    let known = !system.rows(&select).await?.is_empty();
-    system.close().await?;
-    Ok(known)
-}
-
 async fn with_password(
     app: &App,
     identity: &Identity,
@@ -121,8 +91,8 @@ async fn with_password(
     slug: Option<String>,
 ) -> Result<SignedIn> {
     let account = Some(email.as_str().to_owned());
-    let attempt = Attempt { account, network: origin.network, tenant: slug.clone() };
-    admit(&app.store, identity, &attempt).await?;
+    let attempt = Attempt { what: SIGN_IN, account, network: origin.network, tenant: slug.clone() };
+    let attempt = admit(&app.store, identity, attempt).await?;
     let system = app.store.system_read(Purpose::SignIn).await?;
     let account = queries::account(&system, Wanted::Email(email.as_str())).await?;
     system.close().await?;
@@ -198,8 +168,8 @@ async fn with_code(
     origin: &Origin,
     typed: &str,
 ) -> Result<SignedIn> {
-    let attempt = Attempt { account: None, network: origin.network, tenant: None };
-    admit(&app.store, identity, &attempt).await?;
+    let attempt = Attempt { what: "code", account: None, network: origin.network, tenant: None };
+    let attempt = admit(&app.store, identity, attempt).await?;
     let hash = code_hash(typed);
     let system = app.store.system(Purpose::SignIn).await?;
     // One statement, so that of two who use a code at the same moment one is refused.

@@ -66,3 +66,23 @@ async fn a_new_key_is_published_before_it_signs_and_nobody_is_signed_out() {
         assert_eq!(published(&app).await, [kid(&refreshed)]);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_expired_is_removed_a_month_later_and_nothing_else() {
+    for app in apps().await {
+        let tenant = app.tenant("farm").await;
+        let old = join(&app, &tenant, "ada@example.org", "staff").await;
+        log_in(&app, "nobody@example.org", "wrong").await.expect(401);
+        app.identity().rotate_keys(app.store(), true, false).await.expect("rotates");
+        assert_eq!(identity::remove_expired(app.store()).await.expect("removes"), 0);
+        pass(&app, 61 * DAY);
+        app.identity().keep_keys(app.store()).await.expect("keys");
+        let now = log_in(&app, "ada@example.org", crate::PASSWORD).await.expect(200).json();
+        // One session, one invitation, one refused sign-in of nobody, and the first key.
+        assert_eq!(identity::remove_expired(app.store()).await.expect("removes"), 4);
+        assert_eq!(identity::remove_expired(app.store()).await.expect("removes"), 0);
+        me(&app, text(&now["accessToken"])).await.expect(200);
+        let body = serde_json::json!({ "refreshToken": old["refreshToken"] });
+        app.post("/api/auth/refresh").json(&body).send().await.expect(401);
+    }
+}
