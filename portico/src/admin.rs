@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use identity::Identity;
-use kernel::{Clock, Error, Result, Timestamp};
+use kernel::{Clock, Error, Result, Timestamp, UserId};
 use serde::Serialize;
 use serde_json::Value;
 use store::Store;
@@ -113,20 +113,20 @@ pub(crate) async fn forget_secrets(config: &Config, yes: bool) -> Result<String>
 }
 
 /// Gives a person the platform role, or takes it away.
-pub(crate) async fn superadmin(config: &Config, email: &str, superadmin: bool) -> Result<String> {
+pub(crate) async fn superadmin(config: &Config, user: UserId, superadmin: bool) -> Result<String> {
     match Place::find(config).await? {
         Place::Server(address) => {
-            let wanted = PlatformRole { email: email.to_owned(), superadmin };
+            let wanted = PlatformRole { user, superadmin };
             ask(config, address, operator::SUPERADMINS, &wanted).await?;
         }
         Place::Data(store, _, _lock) => {
-            let changed = identity::set_superadmin(&store, email, superadmin).await;
+            let changed = identity::set_superadmin(&store, user, superadmin).await;
             store.close().await;
             changed?;
         }
     }
     let what = if superadmin { "is a superadmin now" } else { "is no superadmin any more" };
-    Ok(format!("{email} {what}.\n"))
+    Ok(format!("{user} {what}.\n"))
 }
 
 /// Returns what a person is shown with a code.

@@ -106,8 +106,8 @@ enum Admin {
     },
     /// Let a person run the platform: enter any organisation, with a reason that it reads
     Superadmin {
-        /// The e-mail address of the account
-        email: String,
+        /// The person's id, as `GET /api/auth/me` shows it: addresses of invited people are not confirmed
+        user: kernel::UserId,
         /// Take the role away instead
         #[arg(long)]
         revoke: bool,
@@ -190,8 +190,8 @@ fn act(line: Line) -> Result<ExitCode> {
                 print!("{}", admin::forget_secrets(&config, yes).await?);
                 Ok(ExitCode::SUCCESS)
             }
-            Command::Admin(Admin::Superadmin { email, revoke }) => {
-                print!("{}", admin::superadmin(&config, &email, !revoke).await?);
+            Command::Admin(Admin::Superadmin { user, revoke }) => {
+                print!("{}", admin::superadmin(&config, user, !revoke).await?);
                 Ok(ExitCode::SUCCESS)
             }
             Command::Config(_) => {

@@ -4,7 +4,7 @@
 use axum::Extension;
 use axum::extract::State;
 use identity::Identity;
-use kernel::{Answer, Text, Timestamp};
+use kernel::{Answer, Text, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use service::{Access, App, Operation, Service};
 use utoipa::ToSchema;
@@ -53,9 +53,8 @@ struct Rotated {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PlatformRole {
-    /// The e-mail address of the account.
-    #[schema(value_type = String)]
-    pub email: String,
+    /// The person's id, as `GET /api/auth/me` shows it; addresses of invited people are not confirmed.
+    pub user: UserId,
     /// Whether the person is to be a superadmin from now on, or no longer.
     pub superadmin: bool,
 }
@@ -130,7 +129,6 @@ async fn rotate(
 }
 
 async fn set_superadmin(State(app): State<App>, Body(wanted): Body<PlatformRole>) -> web::Result {
-    let email: Text<254> = short("email", &wanted.email)?;
-    identity::set_superadmin(&app.store, email.as_str(), wanted.superadmin).await?;
+    identity::set_superadmin(&app.store, wanted.user, wanted.superadmin).await?;
     Ok(Answer::no_content().into())
 }

@@ -19,8 +19,6 @@ use crate::data_folder::DataFolder;
 const LOOK: Duration = Duration::from_millis(150);
 /// After how long without a look nothing that is remembered is believed.
 const STALE: Duration = Duration::from_millis(800);
-/// How many events one look takes.
-const BATCH: u64 = 5_000;
 
 /// Asks the identity service about tokens.
 pub(crate) struct Bearer(pub Authenticator);
@@ -139,7 +137,7 @@ pub(crate) fn follow(store: &Store, cache: Arc<TokenCache>) -> Option<JoinHandle
 }
 
 async fn look(store: &Store, cache: &TokenCache, position: &mut Option<i64>) -> Result<()> {
-    let mut after = match *position {
+    let after = match *position {
         Some(after) => after,
         None => {
             let last = store::last_position(store).await?;
@@ -148,16 +146,10 @@ async fn look(store: &Store, cache: &TokenCache, position: &mut Option<i64>) -> 
             last
         }
     };
-    loop {
-        let (next, events) = store::committed_after(store, after, BATCH).await?;
-        revoke(cache, &events);
-        let more = next > after;
-        after = next;
-        *position = Some(after);
-        if !more {
-            return Ok(());
-        }
-    }
+    let (next, events) = store::committed_after(store, after, &identity::REVOKING).await?;
+    revoke(cache, &events);
+    *position = Some(next);
+    Ok(())
 }
 
 /// Keeps signing keys fresh, notes who was seen, and removes what has expired.

@@ -127,6 +127,13 @@ impl Service {
         self
     }
 
+    /// Limits the bodies that its routes so far take, in bytes.
+    #[must_use]
+    pub fn body_limit(mut self, bytes: usize) -> Self {
+        self.operations.iter_mut().for_each(|operation| operation.body_limit = bytes);
+        self
+    }
+
     /// Sets the steps that make its tables.
     #[must_use]
     pub fn migrations(mut self, steps: &'static [Step]) -> Self {

@@ -6,9 +6,13 @@
 use std::sync::{Arc, OnceLock};
 
 use kernel::{Result, TenantId};
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
+use sea_orm::{
+    ColumnTrait as _, Condition, DbErr, EntityTrait as _, QueryFilter as _, QueryOrder as _, QueryResult,
+    QuerySelect as _, QueryTrait as _,
+};
 
 use crate::event::{Column, Entity};
+use crate::failure::from_database;
 use crate::system::Purpose;
 use crate::{Engine, Store};
 
@@ -54,31 +58,38 @@ pub async fn last_position(store: &Store) -> Result<i64> {
     Ok(last.and_then(|row| row.position).unwrap_or(0))
 }
 
-/// Returns what was committed after a position, by any process and for any tenant, and the position
-/// to go on from. Nothing is left out; what the relay has not numbered yet may come again.
-pub async fn committed_after(store: &Store, position: i64, limit: u64) -> Result<(i64, Vec<Committed>)> {
+/// Returns what was committed of these types after a position, by any process and for any tenant, and
+/// the position to go on from. Nothing is left out; what the relay has not numbered yet may come again.
+pub async fn committed_after(store: &Store, position: i64, kinds: &[&str]) -> Result<(i64, Vec<Committed>)> {
     let order = order(store);
     let system = store.system_read(Purpose::Relay).await?;
-    let select = Entity::find().filter(order.gt(position)).order_by_asc(order).limit(limit);
-    let mut rows = system.all(select).await?;
-    let next = rows.last().and_then(|row| row.position).unwrap_or(position);
+    let newest = Entity::find().select_only().column(order).filter(order.is_not_null());
+    let newest = system.rows(&newest.order_by_desc(order).limit(1).into_query()).await?;
+    let newest = match newest.first() {
+        Some(row) => row.try_get_by_index(0).map_err(from_database)?,
+        None => position,
+    };
+    let mut those = Condition::any().add(Condition::all().add(order.gt(position)).add(order.lte(newest)));
     if store.engine() == Engine::Postgres {
-        // What the relay has not numbered yet is committed all the same; it will come once more.
-        let mut last = 0;
-        loop {
-            let waiting = Entity::find().filter(Column::Position.is_null()).filter(Column::Seq.gt(last));
-            let page = system.all(waiting.order_by_asc(Column::Seq).limit(limit)).await?;
-            last = page.last().map_or(last, |row| row.seq);
-            let whole = (page.len() as u64) < limit;
-            rows.extend(page);
-            if whole {
-                break;
-            }
-        }
+        // What the relay has not numbered yet is committed all the same.
+        those = those.add(Column::Position.is_null());
     }
+    let select = Entity::find()
+        .select_only()
+        .columns([Column::TenantId, Column::Kind, Column::Subject])
+        .filter(those)
+        .filter(Column::Kind.is_in(kinds.iter().copied()));
+    let rows = system.rows(&select.into_query()).await?;
     system.close().await?;
-    let events = rows.into_iter().map(|row| Committed { tenant: row.tenant_id, kind: row.kind, subject: row.subject });
-    Ok((next, events.collect()))
+    let event = |row: &QueryResult| -> Result<Committed, DbErr> {
+        Ok(Committed {
+            tenant: row.try_get_by_index(0)?,
+            kind: row.try_get_by_index(1)?,
+            subject: row.try_get_by_index(2)?,
+        })
+    };
+    let events = rows.iter().map(event).collect::<Result<_, _>>().map_err(from_database)?;
+    Ok((newest.max(position), events))
 }
 
 /// SQLite derives the position from the sequence, which has the index.

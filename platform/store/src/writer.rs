@@ -7,7 +7,8 @@
 use std::marker::PhantomData;
 
 use kernel::{Answer, Ctx, Error, Id, Idempotency, Result, TenantId, Timestamp};
-use sea_orm::{ActiveModelTrait, ConnectionTrait, IntoActiveModel, Value};
+use sea_orm::sea_query::{Expr, ExprTrait as _, IntoCondition, SimpleExpr};
+use sea_orm::{ActiveModelTrait, ColumnTrait as _, ConnectionTrait, IntoActiveModel, QueryFilter, Value};
 
 use crate::change::{Change, change_event, record};
 use crate::event::{Event, Stamp};
@@ -134,6 +135,24 @@ impl Writer<'_> {
     /// Starts a change of one live row: set columns, guard it, name its event.
     pub fn change<E: TenantEntity>(&mut self, id: Id<E::Kind>) -> Change<'_, E> {
         Change::new(&self.session, &self.stamp, self.filtered, id)
+    }
+
+    /// Marks all live rows that meet this condition as deleted, and says how many there were. It
+    /// appends no event: record one that says what happened to all of them.
+    pub async fn delete_all<E: TenantEntity>(&mut self, condition: impl IntoCondition) -> Result<u64> {
+        let mut update = E::update_many()
+            .col_expr(E::DELETED_AT, SimpleExpr::Value(self.stamp.now.into()))
+            .col_expr(E::VERSION, Expr::col(E::VERSION).add(1i64))
+            .col_expr(E::UPDATED_AT, SimpleExpr::Value(self.stamp.now.into()))
+            .col_expr(E::UPDATED_BY, SimpleExpr::Value(self.stamp.actor.clone().into()));
+        update = QueryFilter::filter(update, condition.into_condition());
+        update = QueryFilter::filter(update, E::DELETED_AT.is_null());
+        if self.filtered {
+            update = QueryFilter::filter(update, E::TENANT.eq(self.stamp.tenant));
+        }
+        let lent = self.session.lend().await?;
+        let deleted = update.exec(&*lent).await;
+        lent.check(deleted).map(|done| done.rows_affected)
     }
 
     /// Waits until no other transaction of the tenant holds this name, and holds it to the end: for

@@ -45,11 +45,6 @@ pub struct TestApp {
     pub(crate) names: AtomicU64,
 }
 
-/// Returns the settings of tests: the cheapest password hash that the settings allow.
-fn cheap() -> Settings {
-    Settings { password_passes: 1, ..Settings::default() }
-}
-
 impl TestApp {
     /// Returns these services on a fresh SQLite database.
     pub async fn sqlite(services: Vec<Service>) -> Self {
@@ -65,7 +60,7 @@ impl TestApp {
 
     /// Returns these services over a database; the identity service is added where it is missing.
     pub async fn over(database: Database, services: Vec<Service>) -> Self {
-        let identity = Identity::new(cheap()).expect("the settings are sound");
+        let identity = Identity::new(Settings::default()).expect("the settings are sound");
         Self::with(database, services, identity).await
     }
 

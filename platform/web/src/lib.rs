@@ -6,6 +6,7 @@ mod etag;
 mod extract;
 mod internal;
 mod problem;
+mod quiet;
 mod reply;
 mod request;
 

@@ -3,6 +3,7 @@
 //! and logs the error once. Not for success bodies.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -11,6 +12,7 @@ use http::{HeaderValue, StatusCode};
 use kernel::{Error, Kind};
 use serde_json::json;
 
+use crate::quiet::Quiet;
 use crate::reply::Reply;
 use crate::request::RequestIds;
 
@@ -78,6 +80,8 @@ pub fn render(response: Response, ids: &RequestIds) -> Response {
     Response::from_parts(parts, Body::from(document.to_string()))
 }
 
+static QUIET: Quiet = Quiet::new();
+
 fn log(error: &Error, ids: &RequestIds) {
     let (request, code, status) = (ids.request.as_str(), error.code(), error.status());
     match error.kind() {
@@ -85,7 +89,11 @@ fn log(error: &Error, ids: &RequestIds) {
             tracing::error!(request.id = request, error.code = code, status, error = %error, "request failed")
         }
         Kind::Unavailable => {
-            tracing::warn!(request.id = request, error.code = code, status, error = %error, "request not served now")
+            if let Some(left_out) = QUIET.lets(code, Instant::now()) {
+                tracing::warn!(
+                    request.id = request, error.code = code, status, error = %error, left_out, "request not served now"
+                );
+            }
         }
         _ => tracing::debug!(request.id = request, error.code = code, status, error = %error, "request refused"),
     }

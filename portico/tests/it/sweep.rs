@@ -106,8 +106,7 @@ fn sweep() -> Sweep {
 async fn app(engine: Engine, walls: Walls) -> TestApp {
     let mut database = Database::new(engine).await;
     database.config.walls = walls;
-    let settings = Settings { password_passes: 1, ..Settings::default() };
-    let identity = Identity::new(settings).expect("sound settings");
+    let identity = Identity::new(Settings::default()).expect("sound settings");
     TestApp::with(database, everything(&identity), identity).await
 }
 

@@ -123,15 +123,18 @@ impl Authenticator {
             (None, Some(name)) => (Actor::User(found.user), Role::named(name).ok_or_else(refused)?),
             _ => return Err(refused()),
         };
-        // A superadmin gets in: somebody has to look after a suspended tenant.
-        if found.tenant_state != "active" && role != Role::Superadmin {
+        // Somebody has to look after a suspended tenant: a superadmin works in it, and one who is at home
+        // in it may sign in and enter it, and nothing else.
+        let suspended_home = found.tenant_state != "active" && role != Role::Superadmin;
+        if suspended_home && !superadmin {
             return Err(suspended());
         }
+        let permissions = if suspended_home { PermissionSet::default() } else { self.roles.of_role(role) };
         Ok(Principal {
             tenant: found.tenant,
             actor,
             role: role.name().into(),
-            permissions: self.roles.of_role(role),
+            permissions,
             credential: "".into(),
             kind: CredentialKind::Session,
             elevated: found.elevation.map(Into::into),

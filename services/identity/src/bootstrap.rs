@@ -61,7 +61,7 @@ pub struct NewMember<'a> {
     pub superadmin: bool,
 }
 
-/// Creates a tenant with an administrator and a sign-in code, unless there is a tenant already. The
+/// Creates a tenant with an administrator and a sign-in code, unless there is a person already. The
 /// first administrator runs the platform too.
 pub async fn first_start(store: &Store) -> Result<Option<FirstStart>> {
     let system = store.system(Purpose::Bootstrap).await?;
@@ -70,7 +70,15 @@ pub async fn first_start(store: &Store) -> Result<Option<FirstStart>> {
         system.close().await?;
         return Ok(None);
     }
-    let tenant = system.create_tenant("main", "Main organisation").await?;
+    let tenant = match system.create_tenant("main", "Main organisation").await {
+        Ok(tenant) => tenant,
+        // Another process starts for the first time in the same moment, and shows its code.
+        Err(error) if error.code() == "tenants.slug_taken" => {
+            system.close().await?;
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
     let new = NewMember { name: "Administrator", superadmin: true, ..NewMember::default() };
     let member = insert_member(&system, tenant.id, &new, Role::Admin).await?;
     let sign_in = insert_code(&system, member).await?;
@@ -105,12 +113,14 @@ pub async fn create_sign_in_code(store: &Store, slug: &str) -> Result<SignInCode
 }
 
 /// Gives a person the platform role superadmin, or takes it away; tells the person's organisations.
-pub async fn set_superadmin(store: &Store, email: &str, superadmin: bool) -> Result<()> {
+///
+/// By id, not by address: anybody can be invited under an address that is not theirs.
+pub async fn set_superadmin(store: &Store, user: UserId, superadmin: bool) -> Result<()> {
     use sea_orm::sea_query::Expr;
     use sea_orm::{ColumnTrait as _, QueryFilter as _, QueryTrait as _};
-    let system = store.system(Purpose::SignIn).await?;
-    let account = queries::account(&system, Wanted::Email(&email.trim().to_lowercase())).await?;
-    let unknown = || Error::not_found("identity.no_person", format!("there is no account with the address {email}"));
+    let system = store.system(Purpose::Bootstrap).await?;
+    let account = queries::account(&system, Wanted::User(user)).await?;
+    let unknown = || Error::not_found("identity.no_person", format!("there is no person {user}"));
     let account = account.ok_or_else(unknown)?;
     let role = superadmin.then(|| Role::Superadmin.name().to_owned());
     let update = user::Entity::update_many()

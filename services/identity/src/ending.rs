@@ -1,9 +1,9 @@
-//! Ends sessions of a person in all organisations at once, each with its event, so that every process
-//! forgets them. Not for a person's own choice of one session: see `routes::sessions`.
+//! Ends sessions of a person in all organisations at once, with an event in each, so that every
+//! process forgets them. Not for a person's own choice of one session: see `routes::sessions`.
 
 use kernel::{RequestId, Result, UserId};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait as _, Condition, EntityTrait as _, QueryFilter as _, QueryTrait as _};
+use sea_orm::{ColumnTrait as _, Condition, EntityTrait as _, QueryFilter as _, QuerySelect as _, QueryTrait as _};
 use serde_json::json;
 use store::{Event, System};
 
@@ -34,12 +34,17 @@ pub(crate) async fn end_sessions(
         Which::Elevated => those = those.add(Column::Elevation.is_not_null()),
     }
     let still_works = Column::ExpiresAt.gt(system.now());
-    let live = system.all(Entity::find().filter(those.clone()).filter(still_works)).await?;
+    let tenants = Entity::find().select_only().column(Column::TenantId).distinct().filter(those.clone());
+    let tenants = system.rows(&tenants.filter(still_works).into_query()).await?;
     let end = Entity::update_many().col_expr(Column::DeletedAt, Expr::val(system.now())).filter(those);
     system.execute(end.as_query()).await?;
-    for row in live {
-        let event = Event::about("identity.session.revoked", row.id, json!({ "user": user, "method": row.method }));
-        system.record(row.tenant_id, actor, request, &event).await?;
+    // One event an organisation, however many sessions there were.
+    for row in tenants {
+        let tenant = row.try_get_by_index(0).map_err(store::from_database)?;
+        system.record(tenant, actor, request, &Event::about(SIGNED_OUT, user, json!({}))).await?;
     }
     Ok(())
 }
+
+/// Says that sessions of a person were ended all at once.
+pub(crate) const SIGNED_OUT: &str = "identity.user.signed_out";

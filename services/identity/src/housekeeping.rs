@@ -20,8 +20,8 @@ const CONFIRMED_KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// Removes what expired a month ago, and says how many rows that were.
 pub async fn remove_expired(store: &Store) -> Result<u64> {
-    let system = store.system(Purpose::Housekeeping).await?;
-    let (now, before) = (system.now(), system.now().minus(KEPT));
+    let now = store.clock().now();
+    let before = now.minus(KEPT);
     let confirmed = registration::Column::UsedAt.lt(now.minus(CONFIRMED_KEPT));
     let mut removed = 0;
     for old in [
@@ -38,9 +38,11 @@ pub async fn remove_expired(store: &Store) -> Result<u64> {
             .filter(signing_key::Column::Serial.in_subquery(replaced(before)))
             .into_query(),
     ] {
+        // Each in a transaction of its own: nobody waits long, and one that fails stops no other for good.
+        let system = store.system(Purpose::Housekeeping).await?;
         removed += system.execute(&old).await?;
+        system.commit().await?;
     }
-    system.commit().await?;
     Ok(removed)
 }
 

@@ -43,10 +43,11 @@ impl Letter {
         Self { to: to.to_owned(), subject: "A new password".to_owned(), text }
     }
 
-    pub(crate) fn registration(to: &str, front: &str, code: &Code) -> Self {
+    pub(crate) fn registration(to: &str, name: &str, organization: &str, front: &str, code: &Code) -> Self {
         let text = format!(
-            "Welcome. Confirm that this address is yours within a day:\n\n  {}\n\nIf you did not register, ignore \
-             this letter.\n",
+            "Somebody registered here as {name} with the organisation {organization} and this address. If it was \
+             you, confirm it within a day, with the password that you chose:\n\n  {}\n\nIf it was not you, ignore \
+             this letter; nothing has been made.\n",
             link(front, "confirm", code)
         );
         Self { to: to.to_owned(), subject: "Confirm your registration".to_owned(), text }

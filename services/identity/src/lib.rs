@@ -30,7 +30,7 @@ pub use bootstrap::{
 pub use housekeeping::{forget_secrets, remove_expired};
 pub use letters::{Courier, Letter};
 pub use manifest::service;
-pub use revocation::revocation_of;
+pub use revocation::{REVOKING, revocation_of};
 pub use settings::{Registration, Settings};
 pub use state::Identity;
 pub use tables::token::Token as TokenKind;

@@ -21,6 +21,7 @@ pub fn service(identity: Identity) -> Service {
         .routes(api_tokens::operations())
         .routes(invitations::operations())
         .routes(members::operations())
+        .body_limit(BODY)
         .migrations(migrations::STEPS)
         .permissions(PERMISSIONS)
         .events(EVENTS)
@@ -28,13 +29,16 @@ pub fn service(identity: Identity) -> Service {
         .extension(identity)
 }
 
+/// No body here needs more, and strangers may send them.
+const BODY: usize = 8 << 10;
+
 const PERMISSIONS: [PermissionType; 3] = [
     PermissionType { name: "identity.members.read", role: Role::Staff, summary: "See who the members are" },
     PermissionType { name: "identity.members.invite", role: Role::Admin, summary: "Invite people" },
     PermissionType { name: "identity.members.write", role: Role::Admin, summary: "Change and remove members" },
 ];
 
-const EVENTS: [EventType; 15] = [
+const EVENTS: [EventType; 18] = [
     audit("identity.sign_in.succeeded", "Somebody signed in"),
     audit("identity.sign_in.failed", "A sign-in was refused"),
     audit("identity.sign_in_code.created", "A one-use sign-in code was made"),
@@ -44,11 +48,14 @@ const EVENTS: [EventType; 15] = [
     audit("identity.token.created", "An API token was made"),
     audit("identity.token.revoked", "An API token was revoked"),
     audit("identity.user.password_changed", "Somebody has a new password"),
+    audit("identity.user.signed_out", "Several sessions of a person were ended at once"),
+    audit("identity.proof.failed", "Somebody who had to repeat their password did not know it"),
     audit("identity.invitation.created", "Somebody was invited"),
     audit("identity.invitation.accepted", "An invitation was accepted"),
     audit("identity.invitation.withdrawn", "An invitation was withdrawn"),
     member("identity.user.created", "Somebody became a member"),
-    member("identity.user.updated", "A member's role or name was changed"),
+    member("identity.user.updated", "A member's role was changed"),
+    member("identity.user.renamed", "A member changed their name, or added an address"),
     member("identity.user.deactivated", "Somebody is no longer a member"),
 ];
 

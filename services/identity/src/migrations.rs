@@ -55,7 +55,8 @@ fn sign_in(schema: &mut Schema) {
     schema.add_column("identity_user", "password_hash", Type::Text, None);
     schema.add_column("identity_user", "platform_role", Type::Text, None);
     schema.add_column("identity_user", "state", Type::Text, Some("'active'"));
-    schema.grant("identity_user", Purpose::SignIn, "UPDATE");
+    schema.grant("identity_user", Purpose::SignIn, "UPDATE (password_hash, name, email)");
+    schema.grant("identity_user", Purpose::Bootstrap, "UPDATE (platform_role)");
     // Forced row-level security binds the owner too, who has no policy.
     let force = |schema: &mut Schema, how: &str| {
         schema.sql(Engine::Postgres, format!("ALTER TABLE identity_membership {how} ROW LEVEL SECURITY"));
@@ -69,7 +70,7 @@ fn sign_in(schema: &mut Schema) {
     schema.add_column("identity_token", "scopes", Type::Text, None);
     schema.add_column("identity_token", "last_used_at", Type::Integer, None);
     schema.both("CREATE INDEX identity_token_person ON identity_token (user_id)");
-    schema.grant("identity_token", Purpose::SignIn, "UPDATE");
+    schema.grant("identity_token", Purpose::SignIn, "UPDATE (last_used_at)");
     schema.open_to("identity_token", Purpose::Housekeeping, "SELECT, DELETE");
     schema.tenant_table("identity_session", |table| {
         table.column("user_id", Type::Uuid);
@@ -92,6 +93,7 @@ fn sign_in(schema: &mut Schema) {
     schema.both("CREATE INDEX identity_session_person ON identity_session (user_id, network)");
     schema.both("CREATE INDEX identity_session_end ON identity_session (expires_at)");
     schema.open_to("identity_session", Purpose::SignIn, "SELECT, INSERT, UPDATE");
+    schema.open_to("identity_session", Purpose::Bootstrap, "SELECT, UPDATE (deleted_at)");
     schema.open_to("identity_session", Purpose::Housekeeping, "SELECT, DELETE");
     schema.tenant_table("identity_invitation", |table| {
         table.column("email", Type::Text);
@@ -103,6 +105,7 @@ fn sign_in(schema: &mut Schema) {
         table.index("identity_invitation_email", &["email"]);
     });
     schema.both("CREATE UNIQUE INDEX identity_invitation_code ON identity_invitation (code_hash)");
+    schema.both("CREATE INDEX identity_invitation_end ON identity_invitation (expires_at)");
     schema.open_to("identity_invitation", Purpose::SignIn, "SELECT");
     schema.open_to("identity_invitation", Purpose::Bootstrap, "SELECT, UPDATE");
     schema.open_to("identity_invitation", Purpose::Housekeeping, "SELECT, DELETE");
@@ -115,6 +118,8 @@ fn sign_in(schema: &mut Schema) {
         table.nullable("used_at", Type::Integer);
         table.rule("PRIMARY KEY (code_hash)");
         table.rule("FOREIGN KEY (user_id) REFERENCES identity_user (id)");
+        table.index("identity_reset_end", &["expires_at"]);
+        table.index("identity_reset_person", &["user_id"]);
     });
     let registrations = [letters[0], letters[1], (Purpose::Bootstrap, "SELECT, UPDATE")];
     schema.system_table("identity_registration", &registrations, |table| {
@@ -128,6 +133,8 @@ fn sign_in(schema: &mut Schema) {
         table.column("expires_at", Type::Integer);
         table.nullable("used_at", Type::Integer);
         table.rule("PRIMARY KEY (code_hash)");
+        table.index("identity_registration_end", &["expires_at"]);
+        table.index("identity_registration_used", &["used_at"]);
     });
     let keys = [(Purpose::SignIn, "SELECT, INSERT"), (Purpose::Housekeeping, "SELECT, DELETE")];
     schema.system_table("identity_signing_key", &keys, |table| {
@@ -150,6 +157,9 @@ fn sign_in(schema: &mut Schema) {
         table.column("request_id", Type::Text);
         table.column("created_at", Type::Integer);
         table.rule("PRIMARY KEY (id)");
+        table.index("identity_refused_sign_in_age", &["created_at"]);
     });
+    schema.both("CREATE INDEX identity_sign_in_code_end ON identity_sign_in_code (expires_at)");
+    schema.both("CREATE INDEX identity_token_end ON identity_token (expires_at)");
     schema.grant("identity_sign_in_code", Purpose::Housekeeping, "SELECT, DELETE");
 }

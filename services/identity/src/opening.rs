@@ -8,7 +8,9 @@ use http::header::CACHE_CONTROL;
 use kernel::{Actor, Answer, Id, RequestId, Result, TenantId, Timestamp, UserId};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryTrait as _};
+use sea_orm::{
+    ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _,
+};
 use serde::Serialize;
 use serde_json::json;
 use service::App;
@@ -25,6 +27,9 @@ use crate::queries::{Account, Membership};
 use crate::state::Identity;
 use crate::tables::session::{self, SessionId};
 use crate::tables::user;
+
+/// How many sessions a person may have in one organisation; the oldest ends for a new one.
+const MOST_SESSIONS: u64 = 50;
 
 /// A signed-in person.
 #[derive(Debug, Serialize, ToSchema)]
@@ -149,6 +154,7 @@ pub(crate) async fn open(app: &App, identity: &Identity, opening: Opening<'_>) -
         deleted_at: Set(None),
     };
     system.insert(row).await?;
+    end_oldest(&system, account.user, place.tenant, &actor, request).await?;
     let mut told = json!({ "session": id, "method": method, "network": origin.network.to_string() });
     let kind = match &elevation {
         Some(reason) => {
@@ -197,6 +203,29 @@ async fn hold_account(
         hold = hold.filter(user::Column::PasswordHash.eq(proof));
     }
     if system.execute(hold.as_query()).await? == 0 { Err(invalid_credentials()) } else { Ok(()) }
+}
+
+/// Ends the oldest sessions of a person in a tenant when there are too many.
+async fn end_oldest(system: &System, user: UserId, tenant: TenantId, actor: &str, request: &RequestId) -> Result<()> {
+    let surplus = session::Entity::find()
+        .filter(session::Column::UserId.eq(user))
+        .filter(session::Column::TenantId.eq(tenant))
+        .filter(session::Column::DeletedAt.is_null())
+        .filter(session::Column::ExpiresAt.gt(system.now()))
+        .order_by_desc(session::Column::CreatedAt)
+        .order_by_desc(session::Column::Id)
+        .offset(MOST_SESSIONS)
+        .limit(MOST_SESSIONS);
+    for row in system.all(surplus).await? {
+        let end = session::Entity::update_many()
+            .col_expr(session::Column::DeletedAt, Expr::val(system.now()))
+            .filter(session::Column::TenantId.eq(tenant))
+            .filter(session::Column::Id.eq(row.id));
+        system.execute(end.as_query()).await?;
+        let event = Event::about("identity.session.revoked", row.id, json!({ "user": user, "why": "too many" }));
+        system.record(tenant, actor, request, &event).await?;
+    }
+    Ok(())
 }
 
 /// Turns an answer with secrets in it into a response that nobody keeps (RFC 6749, section 5.1).

@@ -4,6 +4,18 @@
 use kernel::{TenantId, UserId};
 use web::Revocation;
 
+/// The types of the events that take something back.
+pub const REVOKING: [&str; 8] = [
+    "identity.session.revoked",
+    "identity.token.revoked",
+    "identity.user.created",
+    "identity.user.updated",
+    "identity.user.deactivated",
+    "identity.user.signed_out",
+    "tenants.tenant.suspended",
+    "tenants.tenant.activated",
+];
+
 /// Says what an event takes back, if anything.
 pub fn revocation_of(tenant: TenantId, kind: &str, subject: &str) -> Option<Revocation> {
     match kind {
@@ -11,7 +23,7 @@ pub fn revocation_of(tenant: TenantId, kind: &str, subject: &str) -> Option<Revo
         "identity.user.updated"
         | "identity.user.deactivated"
         | "identity.user.created"
-        | "identity.user.password_changed" => {
+        | "identity.user.signed_out" => {
             // An event that names nobody is none of ours; forgetting more is always safe.
             Some(subject.parse::<UserId>().map_or(Revocation::Tenant(tenant), Revocation::User))
         }
@@ -33,5 +45,8 @@ mod tests {
         assert_eq!(of("identity.user.deactivated", "?"), Some(Revocation::Tenant(tenant)));
         assert_eq!(of("tenants.tenant.suspended", "x"), Some(Revocation::Tenant(tenant)));
         assert_eq!(of("inventory.item.created", "itm_1"), None);
+        for kind in REVOKING {
+            assert!(of(kind, &user.to_string()).is_some(), "{kind}");
+        }
     }
 }

@@ -95,6 +95,10 @@ impl Settings {
         within("password_queue", self.password_queue as u64, 1, 10_000)?;
         within("password_memory_kib", self.password_memory_kib.into(), 19_456, 1 << 20)?;
         within("password_passes", self.password_passes.into(), 1, 16)?;
+        // OWASP's table of equal strength: one pass needs 46 MiB, two need 19 MiB.
+        if self.password_passes == 1 {
+            within("password_memory_kib (with one pass)", self.password_memory_kib.into(), 47_104, 1 << 20)?;
+        }
         within("signing_key_days", self.signing_key_days, 1, 365)?;
         within("signing_key_lead_minutes", self.signing_key_lead_minutes, 1, 24 * 60)?;
         if self.issuer.is_empty() || self.audience.is_empty() {

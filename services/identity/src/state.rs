@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use kernel::{Error, Result, TenantId, Timestamp};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryTrait as _};
-use store::{Purpose, Store, Vault};
+use store::{Purpose, Store, System, Vault};
 
 use crate::credentials::keys::{AT_ONCE, KeyRing};
 use crate::credentials::password::PasswordPool;
@@ -37,6 +37,15 @@ struct Inner {
 pub(crate) enum Credential {
     Session(TenantId, SessionId),
     Token(TenantId, TokenId),
+}
+
+impl Credential {
+    fn uuid(&self) -> uuid::Uuid {
+        match self {
+            Self::Session(_, id) => id.uuid(),
+            Self::Token(_, id) => id.uuid(),
+        }
+    }
 }
 
 impl Identity {
@@ -94,9 +103,12 @@ impl Identity {
             (true, false) => now.plus(AT_ONCE),
             (false, false) => now.plus(settings.key_lead()),
         };
-        keys.add(store, vault, settings, signs_from).await?;
+        let serial = keys.add(store, vault, settings, signs_from).await?;
+        // Another process may have made one for later in the same moment; this one has to sign now.
+        let none = || Error::unavailable("identity.busy", "another process makes a key; try again").retry_after(1);
+        let serial = serial.ok_or_else(none)?;
         if withdraw {
-            keys.withdraw_older(store, vault, settings).await?;
+            keys.withdraw_older(store, vault, settings, serial).await?;
         }
         Ok(signs_from)
     }
@@ -137,30 +149,42 @@ impl Identity {
     /// Writes down which sessions and tokens were used since it was last called.
     pub async fn write_last_used(&self, store: &Store) -> Result<()> {
         let seen = std::mem::take(&mut *self.0.seen.lock().expect("nothing panics while it is held"));
-        if seen.is_empty() {
-            return Ok(());
-        }
-        let system = store.system(Purpose::SignIn).await?;
-        for (credential, at) in seen {
-            match credential {
-                Credential::Session(tenant, id) => {
-                    let update = session::Entity::update_many()
-                        .col_expr(session::Column::LastUsedAt, Expr::val(at))
-                        .filter(session::Column::TenantId.eq(tenant))
-                        .filter(session::Column::Id.eq(id));
-                    system.execute(update.as_query()).await?;
-                }
-                Credential::Token(tenant, id) => {
-                    let update = token::Entity::update_many()
-                        .col_expr(token::Column::LastUsedAt, Expr::val(at))
-                        .filter(token::Column::TenantId.eq(tenant))
-                        .filter(token::Column::Id.eq(id));
-                    system.execute(update.as_query()).await?;
-                }
+        let mut seen: Vec<(Credential, Timestamp)> = seen.into_iter().collect();
+        // In one order everywhere, so that two processes wait for one another at most.
+        seen.sort_by_key(|(credential, _)| credential.uuid());
+        for batch in seen.chunks(BATCH) {
+            let system = store.system(Purpose::SignIn).await?;
+            for (credential, at) in batch {
+                note_use(&system, *credential, *at).await?;
             }
+            system.commit().await?;
         }
-        system.commit().await
+        Ok(())
     }
+}
+
+/// How many uses are written down in one transaction.
+const BATCH: usize = 100;
+
+async fn note_use(system: &System, credential: Credential, at: Timestamp) -> Result<()> {
+    match credential {
+        Credential::Session(tenant, id) => {
+            let update = session::Entity::update_many()
+                .col_expr(session::Column::LastUsedAt, Expr::val(at))
+                .filter(session::Column::TenantId.eq(tenant))
+                .filter(session::Column::Id.eq(id))
+                .filter(session::Column::LastUsedAt.lt(at));
+            system.execute(update.as_query()).await?;
+        }
+        Credential::Token(tenant, id) => {
+            let update = token::Entity::update_many()
+                .col_expr(token::Column::LastUsedAt, Expr::val(at))
+                .filter(token::Column::TenantId.eq(tenant))
+                .filter(token::Column::Id.eq(id));
+            system.execute(update.as_query()).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Hands a letter to the courier, behind the answer: how long it takes must tell nobody whether

@@ -160,40 +160,49 @@ impl KeyRing {
                 until.max(now.plus(settings.key_lead()))
             }
         };
-        self.add(store, vault, settings, signs_from).await
+        self.add(store, vault, settings, signs_from).await.map(|_| ())
     }
 
-    /// Makes a key that signs from then on.
+    /// Makes a key that signs from then on, and gives its serial, unless another process was faster.
     pub(crate) async fn add(
         &self,
         store: &Store,
         vault: &Vault,
         settings: &Settings,
         signs_from: Timestamp,
-    ) -> Result<()> {
+    ) -> Result<Option<i64>> {
         let system = store.system(Purpose::SignIn).await?;
         let last = system.one(Entity::find().order_by_desc(signing_key::Column::Serial)).await?;
         // Of two processes that make a key at the same moment the second meets its serial taken.
         let serial = last.map_or(1, |key| key.serial + 1);
         let row = make(vault, serial, system.now(), signs_from)?.into_active_model();
-        match system.insert(row).await {
+        let made = match system.insert(row).await {
             Ok(row) => {
                 system.commit().await?;
                 tracing::info!(key.id = row.kid, signs_from = %row.signs_from, "a signing key was made");
+                Some(row.serial)
             }
-            Err(error) if error.code() == "identity.signing_key_taken" => system.close().await?,
+            Err(error) if error.code() == "identity.signing_key_taken" => {
+                system.close().await?;
+                None
+            }
             Err(error) => return Err(error),
-        }
-        self.read(store, Some(vault), settings).await
+        };
+        self.read(store, Some(vault), settings).await?;
+        Ok(made)
     }
 
-    /// Removes all keys but the newest: what the others signed works no longer.
-    pub(crate) async fn withdraw_older(&self, store: &Store, vault: &Vault, settings: &Settings) -> Result<()> {
+    /// Removes all keys before this one: what they signed works no longer.
+    pub(crate) async fn withdraw_older(
+        &self,
+        store: &Store,
+        vault: &Vault,
+        settings: &Settings,
+        serial: i64,
+    ) -> Result<()> {
         let system = store.system(Purpose::Housekeeping).await?;
-        if let Some(last) = system.one(Entity::find().order_by_desc(signing_key::Column::Serial)).await? {
-            let older = Entity::delete_many().filter(signing_key::Column::Serial.lt(last.serial));
-            system.execute(older.as_query()).await?;
-        }
+        let older = Entity::delete_many().filter(signing_key::Column::Serial.lt(serial));
+        system.execute(older.as_query()).await?;
         system.commit().await?;
         self.read(store, Some(vault), settings).await
     }

@@ -2,8 +2,8 @@
 //! costs tens of milliseconds of a core on purpose, so a flood of sign-ins is turned away at the
 //! queue instead of taking the machine. Not for random secrets: a fast hash is right for those.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier};
@@ -82,11 +82,22 @@ pub(crate) struct PasswordPool {
     queue: usize,
     jobs: OnceLock<SyncSender<Job>>,
     dummy: OnceLock<String>,
+    held: Arc<AtomicUsize>,
     done: Arc<AtomicU64>,
     refused: AtomicU64,
 }
 
 type Job = Box<dyn FnOnce() + Send>;
+
+/// A place in the queue. Take it before anything is asked of the database, so that a flood of
+/// sign-ins costs no more than being turned away.
+pub(crate) struct Slot(Arc<AtomicUsize>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
 
 /// What came of checking a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,6 +122,7 @@ impl PasswordPool {
             queue: settings.password_queue,
             jobs: OnceLock::new(),
             dummy: OnceLock::new(),
+            held: Arc::default(),
             done: Arc::default(),
             refused: AtomicU64::new(0),
         })
@@ -121,19 +133,30 @@ impl PasswordPool {
         (self.done.load(Ordering::Relaxed), self.refused.load(Ordering::Relaxed))
     }
 
+    /// Takes a place in the queue, or refuses at once when too many wait.
+    pub(crate) fn reserve(&self) -> Result<Slot> {
+        let slot = Slot(self.held.clone());
+        if self.held.fetch_add(1, Ordering::SeqCst) < self.workers + self.queue {
+            return Ok(slot);
+        }
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        let message = "too many people are signing in at once; try again shortly";
+        Err(Error::unavailable("identity.busy", message).retry_after(2))
+    }
+
     /// Returns the PHC string of a new password.
     pub(crate) async fn hash(&self, password: Password) -> Result<String> {
-        let cost = self.cost.clone();
-        self.run(move || cost.hash(&password)).await?
+        let (slot, cost) = (self.reserve()?, self.cost.clone());
+        self.run(slot, move || cost.hash(&password)).await?
     }
 
     /// Checks a password against what is stored. With nothing stored it costs the same and is wrong.
-    pub(crate) async fn check(&self, password: Password, stored: Option<String>) -> Result<Checked> {
+    pub(crate) async fn check(&self, slot: Slot, password: Password, stored: Option<String>) -> Result<Checked> {
         let cost = self.cost.clone();
         let Some(stored) = stored else {
             let dummy = self.dummy.get().cloned();
             let hashed = self
-                .run(move || {
+                .run(slot, move || {
                     // The first unknown name pays for the dummy; from then on it is one check like any other.
                     let dummy = dummy.map_or_else(|| cost.hash(&Password("no such person".to_owned())), Ok)?;
                     cost.check(&password, &dummy);
@@ -143,7 +166,7 @@ impl PasswordPool {
             let _ = self.dummy.set(hashed);
             return Ok(Checked::Wrong);
         };
-        self.run(move || {
+        self.run(slot, move || {
             if !cost.check(&password, &stored) {
                 return Ok(Checked::Wrong);
             }
@@ -152,11 +175,12 @@ impl PasswordPool {
         .await?
     }
 
-    /// Runs work on a worker, or refuses at once when too much waits.
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    /// Runs work on a worker.
+    async fn run<T: Send + 'static>(&self, slot: Slot, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
         let (send, receive) = oneshot::channel();
         let done = self.done.clone();
         let job: Job = Box::new(move || {
+            let _slot = slot;
             // Whoever asked may have gone; then there is nothing to do.
             if !send.is_closed() {
                 let worked = work();
@@ -164,18 +188,15 @@ impl PasswordPool {
                 let _ = send.send(worked);
             }
         });
+        // There is room for as many jobs as there are places.
         let sent = self.jobs.get_or_init(|| self.start()).try_send(job);
-        if let Err(TrySendError::Full(_)) = sent {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-            let message = "too many people are signing in at once; try again shortly";
-            return Err(Error::unavailable("identity.busy", message).retry_after(2));
-        }
+        sent.map_err(|_| Error::internal("the password queue is shorter than its places"))?;
         receive.await.map_err(|_| Error::internal("a password worker ended"))
     }
 
     /// Starts the workers; they end when the pool is dropped.
     fn start(&self) -> SyncSender<Job> {
-        let (send, receive) = sync_channel::<Job>(self.queue);
+        let (send, receive) = sync_channel::<Job>(self.workers + self.queue);
         let receive = Arc::new(Mutex::new(receive));
         for number in 0..self.workers {
             let receive = receive.clone();
@@ -235,36 +256,42 @@ mod tests {
         let pool = PasswordPool::new(&cheap()).expect("a pool");
         let stored = pool.hash(typed("correct horse")).await.expect("hashes");
         assert!(stored.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{stored}");
-        let check = |text: &str, stored: Option<&String>| pool.check(typed(text), stored.cloned());
+        let check = |text: &str, stored: Option<&String>| {
+            pool.check(pool.reserve().expect("a place"), typed(text), stored.cloned())
+        };
         assert_eq!(check("correct horse", Some(&stored)).await.expect("checks"), Checked::Right);
         assert_eq!(check("correct hors", Some(&stored)).await.expect("checks"), Checked::Wrong);
         assert_eq!(check("correct horse", None).await.expect("checks"), Checked::Wrong);
         assert_eq!(check("correct horse", Some(&"garbage".to_owned())).await.expect("checks"), Checked::Wrong);
         let stronger = PasswordPool::new(&Settings { password_passes: 2, ..cheap() }).expect("a pool");
-        let again = stronger.check(typed("correct horse"), Some(stored)).await.expect("checks");
+        let again = stronger
+            .check(stronger.reserve().expect("a place"), typed("correct horse"), Some(stored))
+            .await
+            .expect("checks");
         assert!(matches!(&again, Checked::Rehashed(new) if new.contains("t=2")), "{again:?}");
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_full_queue_turns_people_away_and_an_unknown_name_costs_one_check() {
         let pool = PasswordPool::new(&Settings { password_queue: 1, ..cheap() }).expect("a pool");
-        pool.check(typed("a"), None).await.expect("checks");
+        let unknown = |text: &str| pool.check(pool.reserve().expect("a place"), typed(text), None);
+        unknown("a").await.expect("checks");
         let before = pool.counts().0;
-        pool.check(typed("b"), None).await.expect("checks");
+        unknown("b").await.expect("checks");
         assert_eq!(pool.counts().0, before + 1);
         // One job holds the worker, one waits; the third finds no place.
         let (hold, held) = std::sync::mpsc::channel::<()>();
         let (running, runs) = oneshot::channel();
-        let first = pool.run(move || {
+        let first = pool.run(pool.reserve().expect("a place"), move || {
             let _ = running.send(());
             let _ = held.recv();
         });
         let third = async {
             runs.await.expect("the first runs");
-            let mut second = Box::pin(pool.run(|| ()));
+            let mut second = Box::pin(pool.run(pool.reserve().expect("a place"), || ()));
             let queued = std::future::poll_fn(|context| Poll::Ready(second.as_mut().poll(context).is_pending()));
             assert!(queued.await);
-            let refused = pool.run(|| ()).await.expect_err("no place");
+            let refused = pool.reserve().err().expect("no place");
             hold.send(()).expect("it waits");
             second.await.expect("its turn came");
             refused
@@ -274,6 +301,7 @@ mod tests {
         assert_eq!((refused.code(), refused.status()), ("identity.busy", 503));
         assert!(refused.retry_after_seconds().is_some());
         assert_eq!(pool.counts().1, 1);
+        pool.reserve().expect("all places are free again");
     }
 
     #[test]

@@ -31,6 +31,8 @@ struct Rule {
 const PAIR: Rule = Rule { free: 5, longest: minutes(15), forgotten: minutes(60) };
 const STRANGERS: Rule = Rule { free: 20, longest: minutes(15), forgotten: minutes(60) };
 const ADDRESS: Rule = Rule { free: 50, longest: minutes(5), forgotten: minutes(15) };
+/// How often a network that is slowed down may have the database asked whether it is known.
+const LOOKUP: Rule = Rule { free: 30, longest: Duration::from_secs(5), forgotten: minutes(1) };
 const TENANT: Rule = Rule { free: 500, longest: Duration::from_secs(10), forgotten: minutes(5) };
 
 const fn minutes(count: u64) -> Duration {
@@ -43,6 +45,7 @@ enum Key {
     Strangers(&'static str, String),
     Address(Network),
     Tenant(String),
+    Lookup(Network),
 }
 
 impl Key {
@@ -52,6 +55,7 @@ impl Key {
             Self::Strangers(..) => STRANGERS,
             Self::Address(_) => ADDRESS,
             Self::Tenant(_) => TENANT,
+            Self::Lookup(_) => LOOKUP,
         }
     }
 }
@@ -143,6 +147,10 @@ impl Throttle {
             address.map_err(slow_down)?;
             return Ok(Counted { taken, account: None, network, verdict: Verdict::Allowed });
         };
+        if address.is_err() {
+            // A flood from one place fills no counts of others, and asks the database now and then only.
+            take(Key::Lookup(network)).map_err(slow_down)?;
+        }
         take(Key::Pair(what, account.clone(), network)).map_err(slow_down)?;
         let tenant = tenant.map_or(Ok(()), |tenant| take(Key::Tenant(tenant)));
         let strangers = take(Key::Strangers(what, account.clone()));
@@ -159,6 +167,20 @@ impl Throttle {
                 Key::Pair(..) => drop(self.counts.remove(key)),
                 _ => self.give_back(key),
             }
+        }
+    }
+
+    /// Counts a failure of somebody who names no account, and refuses who had too many.
+    pub(crate) fn failed(&self, network: Network, now: Timestamp) -> Result<()> {
+        self.take(Key::Address(network), now).map_err(slow_down)
+    }
+
+    /// Refuses a network that is slowed down when it has the database asked too often.
+    pub(crate) fn may_look(&self, network: Network, now: Timestamp) -> Result<()> {
+        let waits = |count: std::sync::Arc<Mutex<Count>>| now < count.lock().expect("held for a moment").until;
+        match self.counts.get(&Key::Address(network)).is_some_and(waits) {
+            true => self.take(Key::Lookup(network), now).map_err(slow_down),
+            false => Ok(()),
         }
     }
 

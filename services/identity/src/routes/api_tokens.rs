@@ -74,6 +74,7 @@ struct ApiTokens {
 pub(crate) fn operations() -> [Operation; 3] {
     [
         Operation::get("/api/auth/tokens", "identity_list_tokens", list)
+            .access(Access::Session)
             .describe("My API tokens", "Lists the caller's API tokens in the organisation, without their text.")
             .gives::<ApiTokens>(200, "The tokens"),
         Operation::post("/api/auth/tokens", "identity_create_token", create)
@@ -111,6 +112,7 @@ async fn list(State(app): State<App>, Extension(principal): Extension<Principal>
     let rows = reader
         .select::<Entity>()
         .filter(Column::UserId.eq(person_of(&principal)?))
+        .filter(Column::ExpiresAt.gt(app.now()))
         .order_by(Column::CreatedAt, Order::Desc)
         .limit(MOST)
         .all()

@@ -17,7 +17,7 @@ use crate::opening::{self, Opening, SignedIn, not_stored};
 use crate::origin::Origin;
 use crate::queries::{self, Membership, Wanted};
 use crate::routes::me::person_of;
-use crate::routes::passwords::prove;
+use crate::routes::passwords::{Proof, prove};
 use crate::state::Identity;
 
 /// What entering a tenant takes.
@@ -66,7 +66,14 @@ async fn elevate(
         let message = "set a password first: POST /api/auth/password/change";
         return Err(Error::conflict("identity.password_required", message).into());
     }
-    prove(&app, &identity, &account, &origin, input.password).await?;
+    let proof = Proof {
+        account: &account,
+        tenant: principal.tenant,
+        what: "elevation",
+        origin: &origin,
+        request: &ids.request,
+    };
+    prove(&app, &identity, proof, input.password).await?;
     let unknown = || Error::not_found("tenants.not_found", "there is no organisation of this name");
     let tenant = tenant.ok_or_else(unknown)?;
     let place = Membership::elevated(tenant);

@@ -14,7 +14,7 @@ use serde_json::json;
 use service::{Access, App, Operation, Role};
 use store::{Event, Purpose};
 use utoipa::ToSchema;
-use web::{Body, Caller, Path, Problem, RequestIds};
+use web::{Body, Caller, Path, Principal, Problem, RequestIds};
 
 use crate::admission::admit;
 use crate::authenticate::suspended;
@@ -26,8 +26,8 @@ use crate::letters::Letter;
 use crate::opening::{self, Opening, SignedIn, not_stored};
 use crate::origin::Origin;
 use crate::queries::{self, Wanted};
-use crate::routes::members::MemberRole;
-use crate::routes::passwords;
+use crate::routes::members::{MemberRole, may_give};
+use crate::routes::passwords::{Proof, prove};
 use crate::state::{self, Identity};
 use crate::tables::invitation::{ActiveModel, Column, Entity, InvitationId, Model};
 use crate::tables::user::Email;
@@ -103,7 +103,7 @@ pub(crate) fn operations() -> [Operation; 4] {
             )
             .takes::<Invite>()
             .gives::<NewInvitation>(201, "Invited")
-            .problems(&[400, 409, 415]),
+            .problems(&[400, 403, 409, 415]),
         Operation::get("/api/auth/invitations", "identity_list_invitations", list)
             .permission("identity.members.invite")
             .describe("List invitations", "Lists open and accepted invitations, without their codes.")
@@ -140,9 +140,11 @@ fn shown(row: Model) -> InvitationView {
 async fn invite(
     State(app): State<App>,
     Extension(identity): Extension<Identity>,
+    Extension(principal): Extension<Principal>,
     Caller(mut ctx): Caller,
     Body(input): Body<Invite>,
 ) -> Result<Response, Problem> {
+    may_give(&principal, input.role)?;
     let system = app.store.system_read(Purpose::SignIn).await?;
     let tenant = system.tenant(ctx.tenant()).await?;
     system.close().await?;
@@ -213,8 +215,10 @@ async fn accept(
     }
     let who = match account {
         Some(account) if account.active => {
-            passwords::prove(&app, &identity, &account, &origin, input.password).await?;
-            Who::Known(account.user)
+            let (tenant, what) = (invitation.tenant_id, "invitation");
+            let proof = Proof { account: &account, tenant, what, origin: &origin, request: &ids.request };
+            prove(&app, &identity, proof, input.password).await?;
+            Who::Known(account.user, account.password_hash)
         }
         Some(_) => return Err(invalid_code().into()),
         None => {
@@ -224,32 +228,33 @@ async fn accept(
             Who::New(name, identity.passwords().hash(input.password).await?)
         }
     };
-    let user = join(&app, &invitation, who, &ids).await?;
+    let (user, proof) = join(&app, &invitation, who, &ids).await?;
     identity.throttle().succeeded(&attempt);
-    let signed_in = sign_in(&app, &identity, user, invitation.tenant_id, &ids, &origin).await?;
+    let signed_in = sign_in(&app, &identity, (user, proof), invitation.tenant_id, &ids, &origin).await?;
     Ok(not_stored(Answer::ok(&signed_in)?))
 }
 
 enum Who {
-    Known(UserId),
+    Known(UserId, Option<String>),
     New(Text<100>, String),
 }
 
 /// Spends the invitation and makes the member, all or nothing.
-async fn join(app: &App, invitation: &Model, who: Who, ids: &RequestIds) -> Result<UserId> {
+async fn join(app: &App, invitation: &Model, who: Who, ids: &RequestIds) -> Result<(UserId, Option<String>)> {
     let system = app.store.system(Purpose::Bootstrap).await?;
     let spend = Entity::update_many()
         .col_expr(Column::AcceptedAt, Expr::val(system.now()))
         .filter(Column::TenantId.eq(invitation.tenant_id))
         .filter(Column::Id.eq(invitation.id))
         .filter(Column::AcceptedAt.is_null())
+        .filter(Column::ExpiresAt.gt(system.now()))
         .filter(Expr::col(Column::DeletedAt).is_null());
     if system.execute(spend.as_query()).await? == 0 {
         system.close().await?;
         return Err(invalid_code());
     }
-    let user = match who {
-        Who::Known(user) => user,
+    let (user, proof) = match who {
+        Who::Known(user, proof) => (user, proof),
         Who::New(name, hash) => {
             let new = NewPerson {
                 name: name.as_str(),
@@ -257,7 +262,7 @@ async fn join(app: &App, invitation: &Model, who: Who, ids: &RequestIds) -> Resu
                 password_hash: Some(hash),
                 superadmin: false,
             };
-            enrol::person(&system, new).await?
+            (enrol::person(&system, new).await?, None)
         }
     };
     let (tenant, actor) = (invitation.tenant_id, user.to_string());
@@ -266,13 +271,13 @@ async fn join(app: &App, invitation: &Model, who: Who, ids: &RequestIds) -> Resu
     let role = Role::named(&invitation.role).ok_or_else(|| queries::lost("the role of an invitation"))?;
     enrol::join(&system, tenant, user, role, &actor, &ids.request).await?;
     system.commit().await?;
-    Ok(user)
+    Ok((user, proof))
 }
 
 async fn sign_in(
     app: &App,
     identity: &Identity,
-    user: UserId,
+    (user, proof): (UserId, Option<String>),
     tenant: TenantId,
     ids: &RequestIds,
     origin: &Origin,
@@ -283,7 +288,7 @@ async fn sign_in(
     let account = account.ok_or_else(|| queries::lost("a new member"))?;
     let place = account.places.iter().find(|place| place.tenant == tenant);
     let place = place.ok_or_else(|| queries::lost("a new membership"))?;
-    let (method, elevation, proof, rehashed) = ("invitation", None, None, None);
+    let (method, elevation, rehashed) = ("invitation", None, None);
     let opening =
         Opening { account: &account, place, method, origin, request: &ids.request, elevation, proof, rehashed };
     opening::open(app, identity, opening).await

@@ -29,7 +29,7 @@ struct Me {
     permissions: Vec<String>,
     /// Names the session or the API token.
     credential: String,
-    /// Where else the person is a member.
+    /// Where the person is a member; empty for API tokens.
     organizations: Vec<MembershipView>,
 }
 
@@ -92,9 +92,11 @@ fn shown(principal: &Principal, account: Account, organization: Organization) ->
         user: Person { id: account.user, name: account.name, email: account.email, role: principal.role.to_string() },
         permissions: principal.permissions.iter().map(str::to_owned).collect(),
         credential: principal.credential.to_string(),
+        // A program learns of the organisation that it works for and of no other.
         organizations: account
             .places
             .iter()
+            .filter(|_| principal.kind == CredentialKind::Session)
             .map(|place| MembershipView { organization: place.into(), role: place.role.clone() })
             .collect(),
     }
@@ -137,7 +139,7 @@ async fn change(
         changed.push("email");
     }
     if !changed.is_empty() {
-        let event = Event::about("identity.user.updated", user, json!({ "changed": changed }));
+        let event = Event::about("identity.user.renamed", user, json!({ "changed": changed }));
         system.record_for(ctx.tenant(), &ctx, &event).await?;
     }
     let account = queries::account(&system, Wanted::User(user)).await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::State;
-use kernel::{Answer, Error, RequestId, Result, Text};
+use kernel::{Answer, Error, RequestId, Result, TenantId, Text};
 use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryTrait as _};
 use serde::Deserialize;
@@ -27,9 +27,9 @@ use crate::queries::{self, Account, Wanted};
 use crate::routes::me::person_of;
 use crate::state;
 use crate::state::Identity;
-use crate::tables::reset;
 use crate::tables::session::{self, SessionId};
 use crate::tables::user::{self, Email};
+use crate::tables::{code, reset};
 
 const RESET_LIFETIME: Duration = Duration::from_secs(3600);
 /// How fresh a sign-in without a password must be to set the first one.
@@ -69,8 +69,7 @@ pub(crate) fn operations() -> [Operation; 3] {
             .access(Access::Session)
             .describe(
                 "Change my password",
-                "Needs the present password; somebody who signed in with a one-use code within the last hour and has \
-                 none yet sets the first. All other sessions of the person end, in every organisation.",
+                "Needs the present password; somebody who signed in within the last hour and has none yet sets the first. All other sessions of the person end, in every organisation.",
             )
             .takes::<ChangePassword>()
             .gives_other(204, "Changed", &[])
@@ -122,7 +121,9 @@ async fn change(
         }
         (Some(stored), Some(current)) => {
             let attempt = admit(&app.store, &identity, proving(&account, &origin)).await?;
-            if identity.passwords().check(current, Some(stored.clone())).await? == Checked::Wrong {
+            let slot = identity.passwords().reserve()?;
+            if identity.passwords().check(slot, current, Some(stored.clone())).await? == Checked::Wrong {
+                proof_failed(&app, &account, ctx.tenant(), "password change", &origin, ctx.request_id()).await?;
                 return Err(Error::invalid("identity.wrong_password", "the present password is wrong")
                     .field("currentPassword", "is wrong")
                     .into());
@@ -138,8 +139,17 @@ async fn change(
     check_new(&identity, &input.new_password, &account)?;
     let hash = identity.passwords().hash(input.new_password).await?;
     let system = app.store.system(Purpose::SignIn).await?;
-    let actor = ctx.actor().to_string();
-    set_password(&system, &account, hash, Which::AllBut(session), &actor, ctx.request_id()).await?;
+    // The session must still stand in the transaction that trusts it.
+    let stands = session::Entity::update_many()
+        .col_expr(session::Column::LastUsedAt, Expr::val(system.now()))
+        .filter(session::Column::Id.eq(session))
+        .filter(session::Column::DeletedAt.is_null());
+    if system.execute(stands.as_query()).await? == 0 {
+        return Err(Error::unauthenticated("request.unauthenticated", "send a valid bearer token").into());
+    }
+    let (actor, how) = (ctx.actor().to_string(), "change");
+    let change = NewPassword { account: &account, hash, which: Which::AllBut(session), how, origin: &origin };
+    set_password(&system, change, &actor, ctx.request_id()).await?;
     system.commit().await?;
     Ok(Answer::no_content().into())
 }
@@ -149,24 +159,64 @@ fn check_new(identity: &Identity, password: &Password, account: &Account) -> Res
     password.check_new(identity.settings(), &[email, &account.name], "newPassword")
 }
 
-/// Stores the hash, ends the person's sessions, and tells every organisation of the person.
-async fn set_password(
-    system: &System,
-    account: &Account,
+/// A password to be stored.
+struct NewPassword<'a> {
+    /// The account as it was when its owner proved who they are.
+    account: &'a Account,
     hash: String,
     which: Which,
-    actor: &str,
-    request: &RequestId,
-) -> Result<()> {
-    let update = user::Entity::update_many()
+    how: &'static str,
+    origin: &'a Origin,
+}
+
+/// Stores the hash if the old one is still what it was, spends all codes of the person, ends the
+/// sessions, and tells every organisation of the person.
+async fn set_password(system: &System, new: NewPassword<'_>, actor: &str, request: &RequestId) -> Result<()> {
+    let NewPassword { account, hash, which, how, origin } = new;
+    let mut update = user::Entity::update_many()
         .col_expr(user::Column::PasswordHash, Expr::val(hash))
         .filter(user::Column::Id.eq(account.user));
-    system.execute(update.as_query()).await?;
-    let event = Event::about("identity.user.password_changed", account.user, json!({}));
+    // Of two who set it at the same moment the second does not know what the first chose.
+    update = match &account.password_hash {
+        Some(old) => update.filter(user::Column::PasswordHash.eq(old.as_str())),
+        None => update.filter(user::Column::PasswordHash.is_null()),
+    };
+    if system.execute(update.as_query()).await? == 0 {
+        return Err(Error::conflict("identity.password_changed", "the password was changed in the same moment"));
+    }
+    let now = system.now();
+    let resets = reset::Entity::update_many()
+        .col_expr(reset::Column::UsedAt, Expr::val(now))
+        .filter(reset::Column::UserId.eq(account.user))
+        .filter(reset::Column::UsedAt.is_null());
+    system.execute(resets.as_query()).await?;
+    let codes = code::Entity::update_many()
+        .col_expr(code::Column::UsedAt, Expr::val(now))
+        .filter(code::Column::UserId.eq(account.user))
+        .filter(code::Column::UsedAt.is_null());
+    system.execute(codes.as_query()).await?;
+    let told = json!({ "how": how, "network": origin.network.to_string() });
+    let event = Event::about("identity.user.password_changed", account.user, told);
     for place in &account.places {
         system.record(place.tenant, actor, request, &event).await?;
     }
     end_sessions(system, account.user, which, actor, request).await
+}
+
+/// Writes down that somebody with a session or a code did not know the password.
+async fn proof_failed(
+    app: &App,
+    account: &Account,
+    tenant: TenantId,
+    what: &str,
+    origin: &Origin,
+    request: &RequestId,
+) -> Result<()> {
+    let system = app.store.system(Purpose::SignIn).await?;
+    let told = json!({ "what": what, "network": origin.network.to_string() });
+    let event = Event::about("identity.proof.failed", account.user, told);
+    system.record(tenant, "anonymous", request, &event).await?;
+    system.commit().await
 }
 
 async fn forgot(
@@ -222,20 +272,19 @@ async fn reset_password(
     check_new(&identity, &input.new_password, &account)?;
     let password = identity.passwords().hash(input.new_password).await?;
     let system = app.store.system(Purpose::SignIn).await?;
-    let spend = reset::Entity::update_many()
+    // This code is spent here, and all others with the new password.
+    let mine = reset::Entity::update_many()
         .col_expr(reset::Column::UsedAt, Expr::val(system.now()))
-        .filter(reset::Column::UserId.eq(account.user))
-        .filter(reset::Column::UsedAt.is_null());
-    // All codes of the person go with the one that is used; without this one, none does.
-    let mine =
-        spend.clone().filter(reset::Column::CodeHash.eq(hash)).filter(Expr::col(reset::Column::ExpiresAt).gt(now));
+        .filter(reset::Column::CodeHash.eq(hash))
+        .filter(reset::Column::UsedAt.is_null())
+        .filter(Expr::col(reset::Column::ExpiresAt).gt(now));
     if system.execute(mine.as_query()).await? == 0 {
         system.close().await?;
         return Err(invalid().into());
     }
-    system.execute(spend.as_query()).await?;
-    let actor = account.user.to_string();
-    set_password(&system, &account, password, Which::All, &actor, &ids.request).await?;
+    let (actor, how) = (account.user.to_string(), "reset");
+    let change = NewPassword { account: &account, hash: password, which: Which::All, how, origin: &origin };
+    set_password(&system, change, &actor, &ids.request).await?;
     system.commit().await?;
     identity.throttle().succeeded(&attempt);
     if let Some(email) = &account.email {
@@ -249,16 +298,24 @@ fn proving(account: &Account, origin: &Origin) -> Attempt {
     Attempt { what: "proof", account: Some(named), network: origin.network, tenant: None }
 }
 
+/// Somebody who is to prove that an account is theirs.
+pub(crate) struct Proof<'a> {
+    pub account: &'a Account,
+    /// Where a failure is written down.
+    pub tenant: TenantId,
+    /// For what it is needed.
+    pub what: &'static str,
+    pub origin: &'a Origin,
+    pub request: &'a RequestId,
+}
+
 /// Refuses unless this is the person's password: for steps that a stolen session must not take.
-pub(crate) async fn prove(
-    app: &App,
-    identity: &Identity,
-    account: &Account,
-    origin: &Origin,
-    password: Password,
-) -> Result<()> {
+pub(crate) async fn prove(app: &App, identity: &Identity, proof: Proof<'_>, password: Password) -> Result<()> {
+    let Proof { account, tenant, what, origin, request } = proof;
     let attempt = admit(&app.store, identity, proving(account, origin)).await?;
-    if identity.passwords().check(password, account.password_hash.clone()).await? == Checked::Wrong {
+    let slot = identity.passwords().reserve()?;
+    if identity.passwords().check(slot, password, account.password_hash.clone()).await? == Checked::Wrong {
+        proof_failed(app, account, tenant, what, origin, request).await?;
         return Err(invalid_credentials());
     }
     identity.throttle().succeeded(&attempt);

@@ -16,11 +16,9 @@ use store::{Event, Purpose, System};
 use utoipa::ToSchema;
 use web::{Body, Problem, RequestIds};
 
-use crate::admission::admit;
 use crate::authenticate::suspended;
 use crate::credentials::access_token::{self, Subject};
 use crate::credentials::refresh_token::{Presented, RefreshToken};
-use crate::credentials::throttle::Attempt;
 use crate::opening::{Person, SignedIn, not_stored, seed_place};
 use crate::origin::Origin;
 use crate::queries::{self, Membership, Wanted};
@@ -63,17 +61,39 @@ async fn refresh(
     origin: Origin,
     Body(input): Body<RefreshSession>,
 ) -> Result<Response, Problem> {
-    let attempt = Attempt { what: "refresh", account: None, network: origin.network, tenant: None };
-    let attempt = admit(&app.store, &identity, attempt).await?;
-    let token = RefreshToken::parse(input.refresh_token.as_str()).ok_or_else(invalid_token)?;
+    // Only what is not genuine counts: colleagues behind one address refresh as often as they need to.
+    let now = app.now();
+    let forged = || -> Error {
+        let counted = identity.throttle().failed(origin.network, now);
+        counted.err().unwrap_or_else(invalid_token)
+    };
+    let token = RefreshToken::parse(input.refresh_token.as_str()).ok_or_else(forged)?;
+    identity.throttle().may_look(origin.network, now)?;
+    if !is_genuine(&app, &identity, &token).await? {
+        return Err(forged().into());
+    }
     for _ in 0..ROUNDS {
         if let Some(signed_in) = exchange(&app, &identity, &ids.request, &origin, &token).await? {
-            identity.throttle().abandoned(&attempt);
             return Ok(not_stored(Answer::ok(&signed_in)?));
         }
     }
     let message = "this token is being exchanged by others; try again";
     Err(Error::unavailable("identity.busy", message).retry_after(1).into())
+}
+
+fn seed_of(identity: &Identity, row: &session::Model) -> Result<Vec<u8>> {
+    identity.vault()?.open(&seed_place(row.tenant_id, &row.id.to_string()), &row.seed_sealed)
+}
+
+/// Says whether the token was once issued. A read: the write lane is not for what strangers make up.
+async fn is_genuine(app: &App, identity: &Identity, token: &RefreshToken) -> Result<bool> {
+    let system = app.store.system_read(Purpose::SignIn).await?;
+    let found = system.one(Entity::find().filter(Column::Id.eq(token.session))).await?;
+    system.close().await?;
+    Ok(match found {
+        Some(row) => token.is_genuine(&seed_of(identity, &row)?),
+        None => false,
+    })
 }
 
 /// Exchanges the token, or says that somebody else did in the same moment.
@@ -84,19 +104,11 @@ async fn exchange(
     origin: &Origin,
     token: &RefreshToken,
 ) -> Result<Option<SignedIn>> {
-    // What anybody can make up is turned away by a read: the write lane is not for strangers.
-    let system = app.store.system_read(Purpose::SignIn).await?;
-    let found = system.one(Entity::find().filter(Column::Id.eq(token.session))).await?;
-    system.close().await?;
-    let row = found.ok_or_else(invalid_token)?;
-    let seed = identity.vault()?.open(&seed_place(row.tenant_id, &row.id.to_string()), &row.seed_sealed)?;
-    if !token.is_genuine(&seed) {
-        return Err(invalid_token());
-    }
     let system = app.store.system(Purpose::SignIn).await?;
     let now = system.now();
     let found = system.one(Entity::find().filter(Column::Id.eq(token.session))).await?;
     let row = found.filter(|row| row.stands(now)).ok_or_else(invalid_token)?;
+    let seed = seed_of(identity, &row)?;
     let generations = row.generations();
     if token.generation > generations.current {
         return Err(invalid_token());
@@ -136,7 +148,7 @@ async fn exchange(
         None => account.places.iter().find(|place| place.tenant == row.tenant_id).cloned(),
     };
     let place = place.ok_or_else(invalid_token)?;
-    if place.state != "active" && row.elevation.is_none() {
+    if place.state != "active" && !account.is_superadmin() {
         return Err(suspended());
     }
     let subject = Subject { user: row.user_id, tenant: row.tenant_id, session: row.id, role: &place.role };

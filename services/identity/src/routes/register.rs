@@ -17,7 +17,8 @@ use utoipa::ToSchema;
 use web::{Body, Problem, Reply, RequestIds};
 
 use crate::admission::admit;
-use crate::credentials::password::Password;
+use crate::authenticate::invalid_credentials;
+use crate::credentials::password::{Checked, Password};
 use crate::credentials::secret::{Code, code_hash};
 use crate::credentials::throttle::Attempt;
 use crate::enrol::{self, NewPerson};
@@ -54,6 +55,8 @@ struct Register {
 struct ConfirmRegistration {
     /// The code from the letter.
     code: Text<64>,
+    /// The password that was registered with: whoever reads the letter must be who wrote the form.
+    password: Password,
 }
 
 pub(crate) fn operations() -> [Operation; 2] {
@@ -72,10 +75,13 @@ pub(crate) fn operations() -> [Operation; 2] {
             .problems(&[400, 403, 409, 415, 429, 503]),
         Operation::post("/api/auth/register/confirm", "identity_confirm_registration", confirm)
             .access(Access::Public)
-            .describe("Confirm a registration", "With the code from the letter, within a day. Works once.")
+            .describe(
+                "Confirm a registration",
+                "With the code from the letter and the password of the registration, within a day. Works once.",
+            )
             .takes::<ConfirmRegistration>()
             .gives::<SignedIn>(201, "Registered and signed in")
-            .problems(&[400, 401, 409, 415, 429]),
+            .problems(&[400, 401, 403, 409, 415, 429, 503]),
     ]
 }
 
@@ -87,10 +93,7 @@ async fn register(
     Body(input): Body<Register>,
 ) -> Result<Response, Problem> {
     let settings = identity.settings();
-    if settings.registration == Registration::Closed {
-        let message = "registration is closed here: ask an administrator for an invitation";
-        return Err(Error::forbidden("identity.registration_closed", message).into());
-    }
+    refuse_when_closed(&identity)?;
     if let Some(Err(why)) = input.organization_slug.as_deref().map(enrol::check_slug) {
         return Err(Error::invalid("request.invalid_body", "the body is not valid")
             .field("organizationSlug", why)
@@ -123,9 +126,21 @@ async fn register(
     system.insert(pending(new)).await?;
     system.commit().await?;
     let front = &settings.front_end_url;
-    let letter = if known { Letter::known_already(email, front) } else { Letter::registration(email, front, &code) };
+    let (name, organization) = (input.name.as_str(), input.organization_name.as_str());
+    let letter = match known {
+        true => Letter::known_already(email, front),
+        false => Letter::registration(email, name, organization, front, &code),
+    };
     state::post(&identity, letter)?;
     Ok(Reply(Answer { status: 202, ..Answer::no_content() }).into_response())
+}
+
+fn refuse_when_closed(identity: &Identity) -> Result<()> {
+    if identity.settings().registration == Registration::Closed {
+        let message = "registration is closed here: ask an administrator for an invitation";
+        return Err(Error::forbidden("identity.registration_closed", message));
+    }
+    Ok(())
 }
 
 fn pending(new: registration::Model) -> registration::ActiveModel {
@@ -149,6 +164,7 @@ async fn confirm(
     origin: Origin,
     Body(input): Body<ConfirmRegistration>,
 ) -> Result<Response, Problem> {
+    refuse_when_closed(&identity)?;
     let attempt = Attempt { what: "code", account: None, network: origin.network, tenant: None };
     let attempt = admit(&app.store, &identity, attempt).await?;
     let hash = code_hash(input.code.as_str());
@@ -157,6 +173,10 @@ async fn confirm(
     let found = system.one(registration::Entity::find_by_id(hash.clone())).await?;
     system.close().await?;
     let found = found.filter(|row| row.used_at.is_none() && row.expires_at > now).ok_or_else(invalid_code)?;
+    let slot = identity.passwords().reserve()?;
+    if identity.passwords().check(slot, input.password, Some(found.password_hash.clone())).await? == Checked::Wrong {
+        return Err(invalid_credentials().into());
+    }
     let user = enrol_both(&app, &found, &ids.request, Some(hash)).await?;
     identity.throttle().succeeded(&attempt);
     signed_in(&app, &identity, user, &ids.request, &origin).await
@@ -178,6 +198,7 @@ async fn enrol_both(
         let spend = registration::Entity::update_many()
             .col_expr(registration::Column::UsedAt, Expr::val(system.now()))
             .filter(registration::Column::CodeHash.eq(code))
+            .filter(registration::Column::ExpiresAt.gt(system.now()))
             .filter(Expr::col(registration::Column::UsedAt).is_null());
         if system.execute(spend.as_query()).await? == 0 {
             system.close().await?;

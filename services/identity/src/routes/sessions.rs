@@ -4,13 +4,15 @@
 use axum::Extension;
 use axum::extract::State;
 use kernel::{Answer, Timestamp};
-use sea_orm::{ColumnTrait as _, Order};
+use sea_orm::{ColumnTrait as _, Condition, Order};
 use serde::Serialize;
+use serde_json::json;
 use service::{Access, App, Operation};
-use store::not_found;
+use store::{Event, not_found};
 use utoipa::ToSchema;
 use web::{Caller, Path, Principal};
 
+use crate::ending::SIGNED_OUT;
 use crate::routes::me::person_of;
 use crate::tables::session::{Column, Entity, Model, SessionId};
 
@@ -48,6 +50,7 @@ struct Sessions {
 pub(crate) fn operations() -> [Operation; 3] {
     [
         Operation::get("/api/auth/sessions", "identity_list_sessions", list)
+            .access(Access::Session)
             .describe("My sessions", "Lists where the caller is signed in to the organisation.")
             .gives::<Sessions>(200, "The sessions"),
         Operation::new(http::Method::DELETE, "/api/auth/sessions/{id}", "identity_revoke_session", revoke)
@@ -109,11 +112,11 @@ async fn revoke_others(
     Extension(principal): Extension<Principal>,
     Caller(mut ctx): Caller,
 ) -> web::Result {
-    let mine = Column::UserId.eq(person_of(&principal)?);
+    let (user, current) = (person_of(&principal)?, principal.credential.parse::<SessionId>()?);
+    let others = Condition::all().add(Column::UserId.eq(user)).add(Column::Id.ne(current));
     let mut writer = app.store.write(&mut ctx).await?;
-    let rows = writer.select::<Entity>().filter(mine.clone()).limit(MOST).all().await?;
-    for row in rows.iter().filter(|row| *row.id.to_string() != *principal.credential) {
-        writer.change::<Entity>(row.id).delete().run_if("revoked").await?;
+    if writer.delete_all::<Entity>(others).await? > 0 {
+        writer.record(Event::about(SIGNED_OUT, user, json!({ "kept": current }))).await?;
     }
     Ok(writer.commit(Answer::no_content()).await?.into())
 }

@@ -175,3 +175,42 @@ async fn nobody_gets_in_with_the_old_password_while_it_is_changed() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thief_who_keeps_changing_the_password_does_not_undo_its_reset() {
+    for app in apps().await {
+        let tenant = app.tenant("farm").await;
+        let thief = join(&app, &tenant, "ada@example.org", "staff").await;
+        app.post("/api/auth/password/forgot").json(&json!({ "email": "ada@example.org" })).send().await.expect(202);
+        // The first letter was the invitation.
+        while app.letters_to("ada@example.org").len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        let body = json!({ "code": app.code_for("ada@example.org").await, "newPassword": ANOTHER });
+        let app = std::sync::Arc::new(app);
+        let mut thieves = tokio::task::JoinSet::new();
+        for _ in 0..3 {
+            let (app, access) = (app.clone(), text(&thief["accessToken"]).to_owned());
+            thieves.spawn(async move {
+                let body = json!({ "currentPassword": PASSWORD, "newPassword": PASSWORD });
+                while app.post("/api/auth/password/change").token(&access).json(&body).send().await.status != 401 {}
+            });
+        }
+        // A change that committed in the same moment spends the code: then another letter is needed.
+        let mut reset = app.post("/api/auth/password/reset").json(&body).send().await;
+        while reset.status != 204 {
+            assert!([401, 409, 503].contains(&reset.status.as_u16()), "{}", reset.text());
+            let before = app.letters_to("ada@example.org").len();
+            app.post("/api/auth/password/forgot").json(&json!({ "email": "ada@example.org" })).send().await.expect(202);
+            while app.letters_to("ada@example.org").len() == before {
+                tokio::task::yield_now().await;
+            }
+            let body = json!({ "code": app.code_for("ada@example.org").await, "newPassword": ANOTHER });
+            reset = app.post("/api/auth/password/reset").json(&body).send().await;
+        }
+        thieves.join_all().await;
+        assert_ne!(log_in(&app, "ada@example.org", PASSWORD).await.status, 200);
+        pass(&app, 3_601);
+        log_in(&app, "ada@example.org", ANOTHER).await.expect(200);
+    }
+}

@@ -13,7 +13,11 @@ async fn an_invitation_works_once_and_brings_a_known_person_into_a_second_organi
         let to_mill = json!({ "email": "ada@example.org", "role": "admin" });
         invite(&mill.staff_token, to_mill.clone()).await.expect(403);
         invite(&mill.admin_token, json!({ "email": "ada@example.org", "role": "superadmin" })).await.expect(400);
-        let made = invite(&mill.admin_token, to_mill).await.expect(201).json();
+        // A program with the permission cannot make administrators: its scopes would be worth nothing.
+        let refused = invite(&mill.admin_token, to_mill.clone()).await.expect(403);
+        assert_eq!(refused.code(), "identity.session_required");
+        let boss = app.session(&mill).await;
+        let made = invite(&boss, to_mill).await.expect(201).json();
         let accept = |password: &str| {
             let body = json!({ "code": made["code"], "password": password });
             app.post("/api/auth/invitations/accept").json(&body).send()
@@ -60,6 +64,7 @@ async fn roles_change_at_once_and_the_last_administrator_stays() {
         };
         assign(ada["user"]["id"].clone(), "viewer").await.expect(200);
         members().await.expect(403);
+        assert_eq!(assign(ada["user"]["id"].clone(), "admin").await.expect(403).code(), "identity.session_required");
         assert_eq!(me(&app, &access).await.expect(200).json()["user"]["role"], "viewer");
         let before = app.digest(&tenant).await;
         let last = assign(json!(tenant.admin), "staff").await.expect(409);
@@ -165,16 +170,51 @@ async fn a_superadmin_enters_with_a_reason_that_the_organisation_reads() {
         crate::pass(&app, 603);
         next(401).await;
         // Whoever is no superadmin any more is out at once.
-        let patch = app.request(Method::PATCH, "/api/auth/me").token(&access);
-        patch.json(&json!({ "email": "boss@example.org" })).send().await.expect(401);
         let boss = app.session_of("main").await;
-        let patch = app.request(Method::PATCH, "/api/auth/me").token(&boss);
-        patch.json(&json!({ "email": "boss@example.org" })).send().await.expect(200);
+        let known = me(&app, &boss).await.expect(200).json();
         let wanted = json!({ "organization": tenant.slug, "reason": "ticket 18", "password": PASSWORD });
         let again = enter(&boss, wanted).await.expect(200).json();
         me(&app, text(&again["accessToken"])).await.expect(200);
-        identity::set_superadmin(app.store(), "boss@example.org", false).await.expect("changes");
+        identity::set_superadmin(app.store(), text(&known["user"]["id"]).parse().expect("an id"), false).await.expect("changes");
         me(&app, text(&again["accessToken"])).await.expect(401);
         me(&app, &boss).await.expect(200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_removed_leaves_no_invitation_behind() {
+    for app in apps().await {
+        let tenant = app.tenant("farm").await;
+        let ada = join(&app, &tenant, "ada@example.org", "admin").await;
+        let invite = json!({ "email": "ada.at.home@example.org", "role": "admin" });
+        let request = app.post("/api/auth/invitations").token(text(&ada["accessToken"]));
+        let code = request.json(&invite).send().await.expect(201).json()["code"].clone();
+        let path = format!("/api/v1/identity/members/{}", text(&ada["user"]["id"]));
+        app.request(Method::DELETE, &path).token(&tenant.admin_token).send().await.expect(204);
+        let accept = json!({ "code": code, "name": "Ada", "password": PASSWORD });
+        let refused = app.post("/api/auth/invitations/accept").json(&accept).send().await.expect(401);
+        assert_eq!(refused.code(), "identity.invalid_code");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_superadmin_at_home_in_a_suspended_organisation_can_activate_it_and_nothing_else() {
+    for app in apps().await {
+        let first = identity::first_start(app.store()).await.expect("starts").expect("is the first");
+        let boss = app.session_of("main").await;
+        let body = json!({ "newPassword": PASSWORD });
+        app.post("/api/auth/password/change").token(&boss).json(&body).send().await.expect(204);
+        let system = app.store().system(store::Purpose::Tenancy).await.expect("opens");
+        let suspended = store::TenantChange { state: Some("suspended"), ..store::TenantChange::default() };
+        system.change_tenant(first.tenant.id, None, suspended).await.expect("changes");
+        system.commit().await.expect("kept");
+        app.token_cache().revoke(&web::Revocation::Everything);
+        app.get("/things").token(&boss).send().await.expect(403);
+        // Signed out, the way back in is open too.
+        let again = app.session_of("main").await;
+        app.get("/things").token(&again).send().await.expect(403);
+        let wanted = json!({ "organization": "main", "reason": "ticket 9", "password": PASSWORD });
+        let inside = app.post("/api/auth/elevate").token(&again).json(&wanted).send().await.expect(200).json();
+        app.get("/things").token(text(&inside["accessToken"])).send().await.expect(200);
     }
 }

@@ -117,3 +117,38 @@ async fn people_see_and_end_their_own_sessions_and_no_others() {
         me(&app, text(&other["accessToken"])).await.expect(200);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forged_tokens_from_an_office_do_not_sign_its_people_out() {
+    for app in apps().await {
+        let tenant = app.tenant("farm").await;
+        let mut token = next(&join(&app, &tenant, "ada@example.org", "staff").await);
+        let mut statuses = std::collections::BTreeSet::new();
+        for _ in 0..70 {
+            statuses.insert(refresh(&app, "ptr_forged").await.status.as_u16());
+        }
+        assert_eq!(statuses.into_iter().collect::<Vec<_>>(), [401, 429], "strangers are slowed down");
+        for _ in 0..10 {
+            let answer = refresh(&app, &token).await.expect(200).json();
+            token = next(&answer);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_oldest_of_too_many_sessions_ends() {
+    for app in apps().await {
+        let tenant = app.tenant("farm").await;
+        let first = join(&app, &tenant, "ada@example.org", "staff").await;
+        pass(&app, 1);
+        let second = crate::log_in(&app, "ada@example.org", crate::PASSWORD).await.expect(200).json();
+        for _ in 0..49 {
+            pass(&app, 1);
+            crate::log_in(&app, "ada@example.org", crate::PASSWORD).await.expect(200);
+        }
+        me(&app, text(&first["accessToken"])).await.expect(401);
+        me(&app, text(&second["accessToken"])).await.expect(200);
+        let ended = events(&app, &tenant, "identity.session.revoked").await;
+        assert_eq!((ended.len(), &ended[0]["subject"]), (1, &first["sessionId"]));
+    }
+}
