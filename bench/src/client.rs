@@ -23,9 +23,10 @@ impl Answer {
     }
 }
 
-/// Returns a GET with a bearer token.
-pub fn get(path: &str, token: &str) -> Vec<u8> {
-    format!("GET {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n\r\n").into_bytes()
+/// Returns a GET, with a bearer token or without.
+pub fn get(path: &str, token: Option<&str>) -> Vec<u8> {
+    let bearer = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+    format!("GET {path} HTTP/1.1\r\nHost: bench\r\n{bearer}\r\n").into_bytes()
 }
 
 /// Returns a POST of JSON, as a trusted proxy passes it on for the client of this number.

@@ -1,7 +1,6 @@
 //! What the system says of a process: CPU time, memory, threads. Linux only, from /proc. Not for
 //! starting any.
 
-use std::collections::BTreeMap;
 use std::fs;
 
 use crate::Outcome;
@@ -39,18 +38,18 @@ pub fn cpu_seconds(pid: u32) -> Outcome<f64> {
     Ok(Stat::read(&format!("/proc/{pid}/stat"))?.own_seconds())
 }
 
-/// Returns the CPU seconds of a process by the names of its threads, numbers cut off.
-pub fn cpu_by_thread(pid: u32) -> Outcome<BTreeMap<String, f64>> {
-    let mut groups = BTreeMap::new();
+/// Returns the CPU seconds of a server's password workers.
+pub fn password_seconds(pid: u32) -> Outcome<f64> {
+    let mut seconds = 0.0;
     for task in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
         let path = task.path();
         // A thread may have ended since the folder was read.
         let Ok(name) = fs::read_to_string(path.join("comm")) else { continue };
-        let Ok(stat) = Stat::read(&path.join("stat").display().to_string()) else { continue };
-        let name = name.trim().trim_end_matches(|letter: char| letter.is_ascii_digit() || letter == '-');
-        *groups.entry(name.to_owned()).or_default() += stat.own_seconds();
+        if name.starts_with("password-") {
+            seconds += Stat::read(&path.join("stat").display().to_string()).map_or(0.0, |stat| stat.own_seconds());
+        }
     }
-    Ok(groups)
+    Ok(seconds)
 }
 
 /// Returns the memory of a process in MiB: now, and at its most.
@@ -100,12 +99,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_process_has_memory_and_a_thread() {
+    fn this_process_has_memory_and_cpu_time() {
         let own = std::process::id();
         let (now, most) = memory(own).expect("reads");
         assert!(now > 1.0 && most >= now);
         assert!(cpu_seconds(own).expect("reads") >= 0.0);
-        assert!(!cpu_by_thread(own).expect("reads").is_empty());
+        let name = std::thread::Builder::new().name("password-0".to_owned());
+        let hashing = name.spawn(move || password_seconds(own).expect("reads")).expect("a thread").join();
+        assert!(hashing.expect("no panic") >= 0.0);
     }
 
     #[test]

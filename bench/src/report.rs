@@ -53,6 +53,9 @@ mod tests {
         let mut table = Table::new("Checks", &["what", "µs"]);
         table.row(["one", "2"]);
         table.note("As seen by one caller.");
-        assert_eq!(table.to_string(), "### Checks\n\n| what | µs |\n|---|---|\n| one | 2 |\n\nAs seen by one caller.\n\n");
+        assert_eq!(
+            table.to_string(),
+            "### Checks\n\n| what | µs |\n|---|---|\n| one | 2 |\n\nAs seen by one caller.\n\n"
+        );
     }
 }

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use portico::data_folder::DataFolder;
 use tempfile::TempDir;
 
 use crate::Outcome;
@@ -27,22 +26,28 @@ impl Server {
     /// so that a request can come from any address.
     pub fn start(url: &str) -> Outcome<Self> {
         let folder = TempDir::new()?;
-        let log = File::create(log(&folder))?;
+        let written = File::create(log(&folder))?;
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["serve", "--listen", "127.0.0.1:0", "--store-url", url, "--data-dir"]).arg(folder.path());
         command.args(["--set", "server.trusted_proxies=[\"127.0.0.1/32\"]"]);
+        // The same for every server: the signing keys in a database are sealed under it.
+        command.args(["--set", &format!("master_key=\"{}\"", "07".repeat(32))]);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("PORTICO_") {
                 command.env_remove(name);
             }
         }
-        command.current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command
+            .env("NO_COLOR", "1")
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(written);
         let mut child = command.spawn()?;
         let began = Instant::now();
         while began.elapsed() < PATIENCE && matches!(child.try_wait(), Ok(None)) {
-            let holder = DataFolder::open(folder.path())?.holder();
-            if let Some(address) = holder.and_then(|holder| holder.address) {
-                Connection::open(address)?.timed(&get("/health/live", "none"))?;
+            if let Some(address) = announced(&folder) {
+                Connection::open(address)?.timed(&get("/health/live", None))?;
                 return Ok(Self { child, address, folder });
             }
             std::thread::sleep(Duration::from_millis(5));
@@ -72,6 +77,14 @@ impl Server {
         }
         counted.into_iter().map(|(said, times)| format!("{times} × “{said}”")).collect()
     }
+}
+
+/// Returns the address that a server has written beside its data. The file is only read: a lock on
+/// it, even a short one, would keep the server from starting.
+fn announced(folder: &TempDir) -> Option<SocketAddr> {
+    let text = std::fs::read_to_string(folder.path().join("portico.lock")).ok()?;
+    let holder: serde_json::Value = serde_json::from_str(&text).ok()?;
+    holder["address"].as_str()?.parse().ok()
 }
 
 fn log(folder: &TempDir) -> PathBuf {

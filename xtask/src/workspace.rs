@@ -90,12 +90,6 @@ pub fn metadata(arguments: &[&str]) -> Outcome<Value> {
     serde_json::from_str(&text).map_err(|error| format!("cargo metadata is not JSON: {error}"))
 }
 
-/// Returns whether the workspace has a package of this name.
-pub fn has_package(name: &str) -> Outcome<bool> {
-    let metadata = metadata(&["--no-deps"])?;
-    Ok(list(&metadata["packages"]).iter().any(|package| package["name"] == name))
-}
-
 /// Returns a JSON array's members; nothing for anything else.
 pub fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
