@@ -15,6 +15,7 @@ mod manifest;
 mod migrations;
 mod opening;
 mod origin;
+mod proof;
 mod queries;
 mod revocation;
 mod routes;

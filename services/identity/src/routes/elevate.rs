@@ -15,9 +15,9 @@ use web::{Body, Principal, Problem, RequestIds};
 use crate::credentials::password::Password;
 use crate::opening::{self, Opening, SignedIn, not_stored};
 use crate::origin::Origin;
+use crate::proof::{Proof, prove};
 use crate::queries::{self, Membership, Wanted};
 use crate::routes::me::person_of;
-use crate::routes::passwords::{Proof, prove};
 use crate::state::Identity;
 
 /// What entering a tenant takes.

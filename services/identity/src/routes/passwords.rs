@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::State;
-use kernel::{Answer, Error, RequestId, Result, TenantId, Text};
+use kernel::{Answer, Error, RequestId, Result, Text};
 use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryTrait as _};
 use serde::Deserialize;
@@ -16,13 +16,13 @@ use utoipa::ToSchema;
 use web::{Body, Caller, Principal, RequestIds};
 
 use crate::admission::admit;
-use crate::authenticate::invalid_credentials;
 use crate::credentials::password::{Checked, Password};
 use crate::credentials::secret::{Code, code_hash};
 use crate::credentials::throttle::{Attempt, SIGN_IN};
 use crate::ending::{Which, end_sessions};
 use crate::letters::Letter;
 use crate::origin::Origin;
+use crate::proof::{proof_failed, proving};
 use crate::queries::{self, Account, Wanted};
 use crate::routes::me::person_of;
 use crate::state;
@@ -139,6 +139,9 @@ async fn change(
     check_new(&identity, &input.new_password, &account)?;
     let hash = identity.passwords().hash(input.new_password).await?;
     let system = app.store.system(Purpose::SignIn).await?;
+    let (actor, how) = (ctx.actor().to_string(), "change");
+    let change = NewPassword { account: &account, hash, which: Which::AllBut(session), how, origin: &origin };
+    set_password(&system, change, &actor, ctx.request_id()).await?;
     // The session must still stand in the transaction that trusts it.
     let stands = session::Entity::update_many()
         .col_expr(session::Column::LastUsedAt, Expr::val(system.now()))
@@ -147,9 +150,6 @@ async fn change(
     if system.execute(stands.as_query()).await? == 0 {
         return Err(Error::unauthenticated("request.unauthenticated", "send a valid bearer token").into());
     }
-    let (actor, how) = (ctx.actor().to_string(), "change");
-    let change = NewPassword { account: &account, hash, which: Which::AllBut(session), how, origin: &origin };
-    set_password(&system, change, &actor, ctx.request_id()).await?;
     system.commit().await?;
     Ok(Answer::no_content().into())
 }
@@ -201,22 +201,6 @@ async fn set_password(system: &System, new: NewPassword<'_>, actor: &str, reques
         system.record(place.tenant, actor, request, &event).await?;
     }
     end_sessions(system, account.user, which, actor, request).await
-}
-
-/// Writes down that somebody with a session or a code did not know the password.
-async fn proof_failed(
-    app: &App,
-    account: &Account,
-    tenant: TenantId,
-    what: &str,
-    origin: &Origin,
-    request: &RequestId,
-) -> Result<()> {
-    let system = app.store.system(Purpose::SignIn).await?;
-    let told = json!({ "what": what, "network": origin.network.to_string() });
-    let event = Event::about("identity.proof.failed", account.user, told);
-    system.record(tenant, "anonymous", request, &event).await?;
-    system.commit().await
 }
 
 async fn forgot(
@@ -291,33 +275,4 @@ async fn reset_password(
         identity.throttle().forget_account(SIGN_IN, email);
     }
     Ok(Answer::no_content().into())
-}
-
-fn proving(account: &Account, origin: &Origin) -> Attempt {
-    let named = account.email.clone().unwrap_or_else(|| account.user.to_string());
-    Attempt { what: "proof", account: Some(named), network: origin.network, tenant: None }
-}
-
-/// Somebody who is to prove that an account is theirs.
-pub(crate) struct Proof<'a> {
-    pub account: &'a Account,
-    /// Where a failure is written down.
-    pub tenant: TenantId,
-    /// For what it is needed.
-    pub what: &'static str,
-    pub origin: &'a Origin,
-    pub request: &'a RequestId,
-}
-
-/// Refuses unless this is the person's password: for steps that a stolen session must not take.
-pub(crate) async fn prove(app: &App, identity: &Identity, proof: Proof<'_>, password: Password) -> Result<()> {
-    let Proof { account, tenant, what, origin, request } = proof;
-    let attempt = admit(&app.store, identity, proving(account, origin)).await?;
-    let slot = identity.passwords().reserve()?;
-    if identity.passwords().check(slot, password, account.password_hash.clone()).await? == Checked::Wrong {
-        proof_failed(app, account, tenant, what, origin, request).await?;
-        return Err(invalid_credentials());
-    }
-    identity.throttle().succeeded(&attempt);
-    Ok(())
 }
