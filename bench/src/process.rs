@@ -2,6 +2,7 @@
 //! starting any.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use crate::Outcome;
 
@@ -62,6 +63,20 @@ pub fn memory(pid: u32) -> Outcome<(f64, f64)> {
     Ok((field("VmRSS:"), field("VmHWM:")))
 }
 
+/// Returns how many cores all programs of this machine use together, looking for so long.
+pub fn cores_in_use(length: Duration) -> Outcome<f64> {
+    let busy = || {
+        // cpu  user nice system idle iowait irq softirq steal guest guest_nice; guests are in user.
+        let text = fs::read_to_string("/proc/stat")?;
+        let line = text.lines().next().unwrap_or_default().split_whitespace().skip(1).take(8);
+        let ticks = line.enumerate().filter(|(place, _)| ![3, 4].contains(place));
+        Outcome::Ok(ticks.map(|(_, ticks)| ticks.parse::<f64>().unwrap_or_default()).sum::<f64>())
+    };
+    let (began, before) = (Instant::now(), busy()?);
+    std::thread::sleep(length);
+    Ok((busy()? - before) / TICKS / began.elapsed().as_secs_f64())
+}
+
 /// The processes of the PostgreSQL server that listens on a port of this machine.
 #[derive(Clone, Copy, Debug)]
 pub struct Postgres(u32);
@@ -106,6 +121,7 @@ mod tests {
         assert!(cpu_seconds(own).expect("reads") >= 0.0);
         let name = std::thread::Builder::new().name("password-0".to_owned());
         let hashing = name.spawn(move || password_seconds(own).expect("reads")).expect("a thread").join();
+        assert!(cores_in_use(Duration::from_millis(50)).expect("reads") >= 0.0);
         assert!(hashing.expect("no panic") >= 0.0);
     }
 
