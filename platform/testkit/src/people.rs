@@ -5,12 +5,14 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use gateway::{Authenticate, Verified};
 use identity::{Authenticator, Courier, Letter, Member, NewMember};
 use kernel::{Actor, Ctx, CtxParts, PermissionSet, RequestId, TenantId, Timestamp, UserId};
 use service::Role;
 use store::Purpose;
+use tokio::sync::Notify;
 use web::{CredentialKind, Principal};
 
 use crate::app::TestApp;
@@ -38,11 +40,15 @@ pub(crate) struct Minted(Arc<Mutex<HashMap<String, Principal>>>);
 
 /// The letters of a test, kept.
 #[derive(Clone, Default)]
-pub(crate) struct Letters(Arc<Mutex<Vec<Letter>>>);
+pub(crate) struct Letters(Arc<(Mutex<Vec<Letter>>, Notify)>);
+
+/// How long a letter may take before the test has failed.
+const LIMIT: Duration = Duration::from_secs(10);
 
 impl Courier for Letters {
     fn send<'a>(&'a self, letter: &'a Letter) -> Pin<Box<dyn Future<Output = kernel::Result<()>> + Send + 'a>> {
-        self.0.lock().expect("not poisoned").push(letter.clone());
+        self.0.0.lock().expect("not poisoned").push(letter.clone());
+        self.0.1.notify_waiters();
         Box::pin(async { Ok(()) })
     }
 }
@@ -169,20 +175,30 @@ impl TestApp {
 
     /// Returns the letters that were sent to an address, as far as they have left by now.
     pub fn letters_to(&self, address: &str) -> Vec<Letter> {
-        let letters = self.letters.0.lock().expect("not poisoned");
+        let letters = self.letters.0.0.lock().expect("not poisoned");
         letters.iter().filter(|letter| letter.to == address).cloned().collect()
     }
 
-    /// Waits for the newest letter to an address, and returns the code in it.
-    pub async fn code_for(&self, address: &str) -> String {
-        loop {
-            let letters = self.letters_to(address);
-            let code =
-                letters.last().and_then(|letter| letter.text.split_once("?code=").map(|(_, rest)| rest.to_owned()));
-            if let Some(rest) = code {
-                return rest.split_whitespace().next().unwrap_or_default().to_owned();
+    /// Waits for a letter to an address, the first being number 1.
+    pub async fn letter_to(&self, address: &str, number: usize) -> Letter {
+        let there = async {
+            loop {
+                // Made before looking, so that a letter in between is heard of.
+                let more = self.letters.0.1.notified();
+                if let Some(letter) = self.letters_to(address).get(number - 1) {
+                    return letter.clone();
+                }
+                more.await;
             }
-            tokio::task::yield_now().await;
-        }
+        };
+        let waited = tokio::time::timeout(LIMIT, there).await;
+        waited.unwrap_or_else(|_| panic!("letter {number} to {address} did not come"))
+    }
+
+    /// Waits for a letter to an address, and returns the code in it.
+    pub async fn code_in_letter(&self, address: &str, number: usize) -> String {
+        let text = self.letter_to(address, number).await.text;
+        let (_, rest) = text.split_once("?code=").unwrap_or_else(|| panic!("no code in: {text}"));
+        rest.split_whitespace().next().unwrap_or_default().to_owned()
     }
 }

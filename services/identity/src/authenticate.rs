@@ -151,3 +151,8 @@ pub(crate) fn suspended() -> Error {
 pub(crate) fn invalid_credentials() -> Error {
     Error::unauthenticated("identity.invalid_credentials", "e-mail address or password is wrong")
 }
+
+/// The one refusal of codes that are unknown, used or out of date; which of these is not said.
+pub(crate) fn invalid_code() -> Error {
+    Error::unauthenticated("identity.invalid_code", "this code is not valid: ask for a new one")
+}

@@ -167,22 +167,43 @@ pub(crate) async fn open(app: &App, identity: &Identity, opening: Opening<'_>) -
     let subject = Subject { user: account.user, tenant: place.tenant, session: id, role: &place.role };
     let (access_token, token_expires_at) = access_token::sign(identity.keys(), settings, &subject, now, expires_at)?;
     system.commit().await?;
-    Ok(SignedIn {
-        access_token,
-        token_type: "Bearer",
-        expires_at: token_expires_at,
-        expires_in: token_expires_at.seconds() - now.seconds(),
-        refresh_token: RefreshToken::of(&seed, id, 0).text(),
-        refresh_expires_at: idle_expires_at,
-        session_id: id,
-        organization: place.into(),
-        user: Person {
-            id: account.user,
-            name: account.name.clone(),
-            email: account.email.clone(),
-            role: place.role.clone(),
-        },
-    })
+    let tokens = Tokens { access_token, expires_at: token_expires_at, refresh: RefreshToken::of(&seed, id, 0) };
+    Ok(SignedIn::new(account, place, tokens, idle_expires_at, now))
+}
+
+/// What a session hands out.
+pub(crate) struct Tokens {
+    pub access_token: String,
+    pub expires_at: Timestamp,
+    pub refresh: RefreshToken,
+}
+
+impl SignedIn {
+    /// Returns what whoever signed in or stayed signed in is told.
+    pub(crate) fn new(
+        account: &Account,
+        place: &Membership,
+        tokens: Tokens,
+        refresh_expires_at: Timestamp,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            access_token: tokens.access_token,
+            token_type: "Bearer",
+            expires_at: tokens.expires_at,
+            expires_in: tokens.expires_at.seconds() - now.seconds(),
+            refresh_token: tokens.refresh.text(),
+            refresh_expires_at,
+            session_id: tokens.refresh.session,
+            organization: place.into(),
+            user: Person {
+                id: account.user,
+                name: account.name.clone(),
+                email: account.email.clone(),
+                role: place.role.clone(),
+            },
+        }
+    }
 }
 
 /// Holds the person's row to the end of the transaction, if it still is what the person proved

@@ -47,7 +47,11 @@ async fn a_backup_under_load_restores_to_rows_that_have_their_events() {
         let mut files: Vec<PathBuf> = Vec::new();
         for number in 0..3 {
             let file = source.folder.path().join(format!("backup {number}.db"));
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            let before = store.statistics().committed();
+            crate::ground::eventually("writes between two backups", || async {
+                store.statistics().committed() > before + 5
+            })
+            .await;
             let (config, path) = (source.config.clone(), file.clone());
             let saved = tokio::spawn(async move { save(&config, &path).await.map(drop) });
             saved.await.expect("runs").expect("saves");

@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use web::{Body, Caller, Path, Principal, Problem, RequestIds};
 
 use crate::admission::admit;
-use crate::authenticate::suspended;
+use crate::authenticate::{invalid_code, suspended};
 use crate::credentials::password::Password;
 use crate::credentials::secret::{Code, code_hash};
 use crate::credentials::throttle::Attempt;
@@ -186,10 +186,6 @@ async fn withdraw(State(app): State<App>, Caller(mut ctx): Caller, Path(id): Pat
     let mut writer = app.store.write(&mut ctx).await?;
     writer.change::<Entity>(id).delete().run("withdrawn").await?;
     Ok(writer.commit(Answer::no_content()).await?.into())
-}
-
-fn invalid_code() -> Error {
-    Error::unauthenticated("identity.invalid_code", "this code is not valid: ask for a new invitation")
 }
 
 async fn accept(

@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 use web::{Body, Caller, Principal, RequestIds};
 
 use crate::admission::admit;
+use crate::authenticate::invalid_code;
 use crate::credentials::password::{Checked, Password};
 use crate::credentials::secret::{Code, code_hash};
 use crate::credentials::throttle::{Attempt, SIGN_IN};
@@ -241,7 +242,6 @@ async fn reset_password(
 ) -> web::Result {
     let attempt = Attempt { what: "code", account: None, network: origin.network, tenant: None };
     let attempt = admit(&app.store, &identity, attempt).await?;
-    let invalid = || Error::unauthenticated("identity.invalid_code", "this code is not valid: ask for a new one");
     let hash = code_hash(input.code.as_str());
     let system = app.store.system_read(Purpose::SignIn).await?;
     let now = system.now();
@@ -252,7 +252,7 @@ async fn reset_password(
         None => None,
     };
     system.close().await?;
-    let account = account.filter(|account| account.active).ok_or_else(invalid)?;
+    let account = account.filter(|account| account.active).ok_or_else(invalid_code)?;
     check_new(&identity, &input.new_password, &account)?;
     let password = identity.passwords().hash(input.new_password).await?;
     let system = app.store.system(Purpose::SignIn).await?;
@@ -264,7 +264,7 @@ async fn reset_password(
         .filter(Expr::col(reset::Column::ExpiresAt).gt(now));
     if system.execute(mine.as_query()).await? == 0 {
         system.close().await?;
-        return Err(invalid().into());
+        return Err(invalid_code().into());
     }
     let (actor, how) = (account.user.to_string(), "reset");
     let change = NewPassword { account: &account, hash: password, which: Which::All, how, origin: &origin };

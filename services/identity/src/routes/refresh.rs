@@ -19,7 +19,7 @@ use web::{Body, Problem, RequestIds};
 use crate::authenticate::suspended;
 use crate::credentials::access_token::{self, Subject};
 use crate::credentials::refresh_token::{Presented, RefreshToken};
-use crate::opening::{Person, SignedIn, not_stored, seed_place};
+use crate::opening::{SignedIn, Tokens, not_stored, seed_place};
 use crate::origin::Origin;
 use crate::queries::{self, Membership, Wanted};
 use crate::state::Identity;
@@ -155,17 +155,8 @@ async fn exchange(
     let (access_token, expires_at) =
         access_token::sign(identity.keys(), identity.settings(), &subject, now, row.expires_at)?;
     system.commit().await?;
-    Ok(Some(SignedIn {
-        access_token,
-        token_type: "Bearer",
-        expires_at,
-        expires_in: expires_at.seconds() - now.seconds(),
-        refresh_token: RefreshToken::of(&seed, row.id, next.current).text(),
-        refresh_expires_at: idle_expires_at,
-        session_id: row.id,
-        organization: (&place).into(),
-        user: Person { id: account.user, name: account.name, email: account.email, role: place.role },
-    }))
+    let tokens = Tokens { access_token, expires_at, refresh: RefreshToken::of(&seed, row.id, next.current) };
+    Ok(Some(SignedIn::new(&account, &place, tokens, idle_expires_at, now)))
 }
 
 /// Ends a session whose token came twice, and says so in the tenant's audit trail.

@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use web::{Body, Problem, Reply, RequestIds};
 
 use crate::admission::admit;
-use crate::authenticate::invalid_credentials;
+use crate::authenticate::{invalid_code, invalid_credentials};
 use crate::credentials::password::{Checked, Password};
 use crate::credentials::secret::{Code, code_hash};
 use crate::credentials::throttle::Attempt;
@@ -180,10 +180,6 @@ async fn confirm(
     let user = enrol_both(&app, &found, &ids.request, Some(hash)).await?;
     identity.throttle().succeeded(&attempt);
     signed_in(&app, &identity, user, &ids.request, &origin).await
-}
-
-fn invalid_code() -> Error {
-    Error::unauthenticated("identity.invalid_code", "this code is not valid: ask for a new one")
 }
 
 /// Makes the person and the organisation, and spends the code where there is one.

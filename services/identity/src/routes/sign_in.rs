@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 use web::{Body, Problem, RequestIds};
 
 use crate::admission::admit;
-use crate::authenticate::{invalid_credentials, suspended};
+use crate::authenticate::{invalid_code, invalid_credentials, suspended};
 use crate::credentials::password::{Checked, Password};
 use crate::credentials::secret::code_hash;
 use crate::credentials::throttle::{Attempt, SIGN_IN};
@@ -183,7 +183,7 @@ async fn with_code(
     if system.execute(used.as_query()).await? == 0 {
         system.close().await?;
         tracing::info!(request.id = request.as_str(), "a sign-in with a one-use code was refused");
-        return Err(Error::unauthenticated("identity.invalid_code", "this code is not valid: ask for a new one"));
+        return Err(invalid_code());
     }
     let lost = || queries::lost("the member of a sign-in code");
     let found = system.one(code::Entity::find_by_id(hash)).await?.ok_or_else(lost)?;
@@ -191,7 +191,7 @@ async fn with_code(
     let place = account.places.iter().find(|place| place.tenant == found.tenant_id).filter(|_| account.active);
     let Some(place) = place else {
         system.close().await?;
-        return Err(Error::unauthenticated("identity.invalid_code", "this code is not valid: ask for a new one"));
+        return Err(invalid_code());
     };
     system.commit().await?;
     identity.throttle().succeeded(&attempt);
