@@ -10,13 +10,13 @@ use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use http::header::{ALLOW, AUTHORIZATION, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use kernel::{Clock, Error, Result};
+use kernel::{Clock, Error, Result, Timestamp};
 use prometheus_client::metrics::gauge::Gauge;
 use service::{Access, Shape};
 use tokio::runtime::Handle;
 use web::{
-    CONTEXT_HEADER, CORRELATION_ID_HEADER, ClientAddress, ContextKey, Operator, PeerAddress, Principal, Problem,
-    REQUEST_ID_HEADER, RequestIds, SignedContext,
+    CONTEXT_HEADER, CORRELATION_ID_HEADER, ClientAddress, Connections, ContextKey, Operator, PeerAddress, Principal, Problem,
+    REQUEST_ID_HEADER, RequestIds, SignedContext, Standing,
 };
 
 use crate::client::TrustedProxies;
@@ -61,6 +61,8 @@ pub struct DoorParts {
     pub trusted_proxies: TrustedProxies,
     /// The runtime of the services.
     pub runtime: Handle,
+    /// The connections that outlive their request, which a revocation closes.
+    pub connections: Connections,
     /// The clock.
     pub clock: Clock,
     /// The limits.
@@ -115,8 +117,10 @@ impl Door {
                 request.extensions_mut().insert(client);
             }
             token_sent = found.access != Access::Public && gate::has_token(request.headers());
-            if let Some(principal) = self.identify(&mut request, signed, found.access).await? {
+            let since = self.parts.connections.moment();
+            if let Some((principal, until)) = self.identify(&mut request, signed, found.access).await? {
                 tenant = Some(principal.tenant);
+                request.extensions_mut().insert(Standing { until, since });
                 request.extensions_mut().insert(principal);
             }
             request.extensions_mut().insert(ids.clone());
@@ -198,7 +202,7 @@ impl Door {
         request: &mut Request,
         signed: Option<SignedContext>,
         access: Access,
-    ) -> Result<Option<Principal>> {
+    ) -> Result<Option<(Principal, Timestamp)>> {
         let header = gate::authorization(request.headers())?;
         let token = header.as_ref().map(gate::bearer).transpose()?;
         if access == Access::Operator {
@@ -208,11 +212,15 @@ impl Door {
             return Ok(None);
         }
         match (&self.parts.entry, token) {
-            (Entry::Internal(_), _) => Ok(signed.and_then(|signed| signed.principal)),
+            (Entry::Internal(_), _) => {
+                // A gateway of the version before does not say until when: as long as its word is good.
+                let until = |signed: &SignedContext| signed.until.unwrap_or_else(|| self.parts.clock.now());
+                Ok(signed.and_then(|signed| Some((signed.principal.clone()?, until(&signed)))))
+            }
             (Entry::Public(gate), Some(token)) if access != Access::Public => {
                 request.headers_mut().remove(AUTHORIZATION);
                 let verified = gate.check(token, &self.parts.runtime).await?;
-                Ok(Some(Principal::clone(&verified.principal)))
+                Ok(Some((Principal::clone(&verified.principal), verified.until)))
             }
             (Entry::Public(_), _) => Ok(None),
         }

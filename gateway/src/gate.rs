@@ -1,36 +1,19 @@
 //! From the Authorization header to a checked caller: what a token looks like, who checks it, and
 //! the cache in between. Not for what a route needs: that is checked beside the handler.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue};
-use kernel::{Error, Result, Timestamp};
+use kernel::{Error, Result};
 use subtle::ConstantTimeEq as _;
 use tokio::runtime::Handle;
-use web::Principal;
+use web::{Authenticate, Verified};
 
 use crate::token_cache::TokenCache;
 
 /// The longest token that is looked at.
 const TOKEN_LIMIT: usize = 4 * 1024;
-
-/// A caller whose token was checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verified {
-    /// The caller.
-    pub principal: Arc<Principal>,
-    /// When the credential ends by itself.
-    pub until: Timestamp,
-}
-
-/// Turns a bearer token into a checked caller.
-pub trait Authenticate: Send + Sync + 'static {
-    /// Returns the caller behind the token, or refuses it.
-    fn bearer<'a>(&'a self, token: &'a str) -> Pin<Box<dyn Future<Output = Result<Verified>> + Send + 'a>>;
-}
 
 /// Checks the tokens of a public door.
 #[derive(Clone)]

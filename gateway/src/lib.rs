@@ -14,7 +14,8 @@ mod token_cache;
 
 pub use client::TrustedProxies;
 pub use door::{Door, DoorConfig, DoorParts, Entry};
-pub use gate::{Authenticate, Gate, OperatorToken, Verified};
+pub use gate::{Gate, OperatorToken};
+pub use web::{Authenticate, Verified};
 pub use metrics::Metrics;
 pub use plan::{Mount, Plan};
 pub use server::{Drain, Server, ServerConfig};

@@ -11,9 +11,8 @@ use std::time::{Duration, Instant};
 use kernel::Clock;
 use quick_cache::sync::Cache;
 use sha2::{Digest as _, Sha256};
-use web::Revocation;
+use web::{Revocation, Verified};
 
-use crate::gate::Verified;
 use crate::metrics::{Metrics, TokenMetrics};
 
 /// How much is remembered, and for how long.

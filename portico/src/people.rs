@@ -11,6 +11,7 @@ use identity::{Authenticator, Courier, Identity, Letter};
 use kernel::{Error, Result};
 use store::{Committed, Engine, Store, Vault};
 use tokio::task::JoinHandle;
+use web::{Connections, Revocation};
 
 use crate::config::Config;
 use crate::data_folder::DataFolder;
@@ -89,33 +90,44 @@ impl Courier for Spool {
     }
 }
 
-/// Returns the cache of checked tokens, which forgets at once what this process revokes.
-pub(crate) fn token_cache(config: &Config, store: &Store, metrics: &Metrics) -> Result<Arc<TokenCache>> {
+/// Returns the cache of checked tokens.
+pub(crate) fn token_cache(config: &Config, store: &Store, metrics: &Metrics) -> Arc<TokenCache> {
     let remembered = TokenCacheConfig {
         capacity: config.server.token_cache_entries,
         max_age: Duration::from_secs(config.server.token_cache_seconds),
     };
-    let mut cache = TokenCache::new(remembered, store.clock().clone(), metrics);
-    if store.engine() == Engine::Postgres {
-        // Other processes may work on the same data.
-        cache = cache.feed(STALE);
-    }
-    let cache = Arc::new(cache);
-    let told = cache.clone();
-    store.listen(move |events| revoke(&told, events))?;
-    Ok(cache)
+    let cache = TokenCache::new(remembered, store.clock().clone(), metrics);
+    // On PostgreSQL other processes may work on the same data.
+    Arc::new(if store.engine() == Engine::Postgres { cache.feed(STALE) } else { cache })
 }
 
-fn revoke(cache: &TokenCache, events: &[Committed]) {
-    for event in events {
-        if let Some(revocation) = identity::revocation_of(event.tenant, &event.kind, &event.subject) {
-            cache.revoke(&revocation);
+/// Who has to forget what was revoked.
+#[derive(Clone)]
+struct Forgetful {
+    cache: Arc<TokenCache>,
+    connections: Connections,
+}
+
+impl Forgetful {
+    fn revoke(&self, revocation: &Revocation) {
+        self.cache.revoke(revocation);
+        self.connections.revoke(revocation);
+    }
+
+    fn hear(&self, events: &[Committed]) {
+        for event in events {
+            if let Some(revocation) = identity::revocation_of(event.tenant, &event.kind, &event.subject) {
+                self.revoke(&revocation);
+            }
         }
     }
 }
 
-/// Follows what other processes revoke.
-pub(crate) fn follow(store: &Store, cache: Arc<TokenCache>) -> Option<JoinHandle<()>> {
+/// Forgets at once what this process revokes, and soon what others do.
+pub(crate) fn forget(store: &Store, cache: &Arc<TokenCache>, connections: &Connections) -> Option<JoinHandle<()>> {
+    let forgetful = Forgetful { cache: cache.clone(), connections: connections.clone() };
+    let told = forgetful.clone();
+    store.listen(move |events| told.hear(events));
     if store.engine() == Engine::Sqlite {
         return None;
     }
@@ -125,8 +137,8 @@ pub(crate) fn follow(store: &Store, cache: Arc<TokenCache>) -> Option<JoinHandle
         loop {
             // What was there at this moment has been passed on when the look is done.
             let began = Instant::now();
-            match look(&store, &cache, &mut position).await {
-                Ok(()) => cache.confirm(began),
+            match look(&store, &forgetful, &mut position).await {
+                Ok(()) => forgetful.cache.confirm(began),
                 Err(error) => {
                     tracing::warn!(error = %error, "revocations are not heard of; every token is checked anew")
                 }
@@ -136,24 +148,24 @@ pub(crate) fn follow(store: &Store, cache: Arc<TokenCache>) -> Option<JoinHandle
     }))
 }
 
-async fn look(store: &Store, cache: &TokenCache, position: &mut Option<i64>) -> Result<()> {
+async fn look(store: &Store, forgetful: &Forgetful, position: &mut Option<i64>) -> Result<()> {
     let after = match *position {
         Some(after) => after,
         None => {
             let last = store::last_position(store).await?;
             // What was remembered before is older than what will be heard of.
-            cache.revoke(&web::Revocation::Everything);
+            forgetful.revoke(&Revocation::Everything);
             last
         }
     };
     let (next, events) = store::committed_after(store, after, &identity::REVOKING).await?;
-    revoke(cache, &events);
+    forgetful.hear(&events);
     *position = Some(next);
     Ok(())
 }
 
 /// Keeps signing keys fresh, notes who was seen, and removes what has expired.
-pub(crate) fn keep(identity: Identity, store: &Store, cache: Option<Arc<TokenCache>>) -> JoinHandle<()> {
+pub(crate) fn keep(identity: Identity, store: &Store, cache: Arc<TokenCache>) -> JoinHandle<()> {
     const PAUSE: Duration = Duration::from_secs(5);
     const CLEANING: u32 = 720;
     let store = store.clone();
@@ -166,7 +178,7 @@ pub(crate) fn keep(identity: Identity, store: &Store, cache: Option<Arc<TokenCac
                 tracing::warn!(error = %error, "the signing keys were not looked after");
             }
             if identity.took_back_keys() {
-                cache.iter().for_each(|cache| cache.revoke(&web::Revocation::Everything));
+                cache.revoke(&Revocation::Everything);
             }
             if let Err(error) = identity.write_last_used(&store).await {
                 tracing::warn!(error = %error, "when sessions and tokens were last used is not written down");

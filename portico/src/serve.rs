@@ -10,11 +10,12 @@ use gateway::{
 };
 use identity::{Authenticator, FirstStart, Identity, RolePermissions};
 use kernel::{Clock, Error, Result};
-use service::{App, Backend, Local, Remote, Service};
+use events::Hub;
+use service::{App, Backend, Live, Local, Remote, Service};
 use store::Store;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
-use web::ContextKey;
+use web::{Connections, ContextKey};
 
 use crate::config::Config;
 use crate::counts::Counts;
@@ -31,6 +32,7 @@ const HOUSEKEEPING_PAUSE: Duration = Duration::from_secs(600);
 pub struct Running {
     server: gateway::Server,
     store: Store,
+    connections: Connections,
     readiness: Readiness,
     background: Vec<JoinHandle<()>>,
     drain: Drain,
@@ -113,17 +115,21 @@ pub async fn start(config: &Config) -> Result<Running> {
 
     // The door, one per core.
     let mut background = background(&store, &clock);
-    let mut cache = None;
-    let entry = if roles.gateway {
-        let cache = cache.insert(people::token_cache(config, &store, &metrics)?).clone();
-        background.extend(people::follow(&store, cache.clone()));
-        let authenticator = Authenticator::new(identity.clone(), store.clone(), permissions);
-        Entry::Public(Gate { cache, authenticate: Arc::new(Bearer(authenticator)) })
-    } else {
-        Entry::Internal(key.clone().expect("a process without a gateway was checked to have a key"))
+    let cache = people::token_cache(config, &store, &metrics);
+    let connections = Connections::default();
+    background.extend(people::forget(&store, &cache, &connections));
+    let authenticator = Authenticator::new(identity.clone(), store.clone(), permissions);
+    let gate = Gate { cache: cache.clone(), authenticate: Arc::new(Bearer(authenticator)) };
+    let hub = Hub::start(&store).await?;
+    let app = App {
+        store: store.clone(),
+        live: Live { hub, connections: connections.clone(), authenticate: gate.authenticate.clone() },
+    };
+    let entry = match key.clone().filter(|_| !roles.gateway) {
+        Some(key) => Entry::Internal(key),
+        None => Entry::Public(gate),
     };
     background.push(people::keep(identity, &store, cache));
-    let app = App { store: store.clone() };
     let mut places = Vec::new();
     for (number, service) in all.into_iter().enumerate() {
         let place = if number >= own_from || roles.runs(&service) {
@@ -141,6 +147,7 @@ pub async fn start(config: &Config) -> Result<Running> {
             entry,
             operator: OperatorToken::new(&operator_token),
             trusted_proxies: TrustedProxies::parse(&config.server.trusted_proxies)?,
+            connections: connections.clone(),
             runtime: Handle::current(),
             clock: clock.clone(),
             config: DoorConfig {
@@ -164,6 +171,7 @@ pub async fn start(config: &Config) -> Result<Running> {
         background,
         server,
         store,
+        connections,
         readiness,
         drain: Drain {
             notice: Duration::from_millis(config.server.drain_notice_ms),
@@ -281,7 +289,10 @@ impl Running {
     /// Stops in order: say so, stop accepting, end what is open, close the data.
     pub async fn stop(self) {
         self.readiness.stop();
-        self.server.drain(self.drain).await;
+        // Streams and sockets never end by themselves; their clients come back elsewhere.
+        tokio::time::sleep(self.drain.notice).await;
+        self.connections.close();
+        self.server.drain(Drain { notice: Duration::ZERO, ..self.drain }).await;
         for task in self.background {
             task.abort();
         }

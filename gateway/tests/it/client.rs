@@ -32,7 +32,7 @@ async fn behind_a_gateway_the_client_is_whom_the_gateway_signed() {
     let door = door(Entry::Internal(key.clone()), &clock, &Metrics::default());
     let ids = RequestIds { request: RequestId::create(), correlation: RequestId::create() };
     let client = Some(ClientAddress([198, 51, 100, 7].into()));
-    let context = SignedContext { ids, principal: Some(member("tok_1")), client };
+    let context = SignedContext { ids, principal: Some(member("tok_1")), client, until: None };
     let signed = key.sign(&Method::GET, "/signed-in", &context, START);
     let signed = signed.to_str().expect("text");
     // A service believes nobody but the signature: neither the header nor that the peer is trusted.

@@ -116,6 +116,7 @@ fn door(entry: Entry, clock: &Clock, metrics: &Metrics) -> Door {
     let backend = Backend::Local(Local::new(router, Handle::current()));
     let plan = Plan::compile(vec![Mount { service: &service, backend }], metrics).expect("a plan");
     let parts = DoorParts {
+        connections: web::Connections::default(),
         entry,
         operator: OperatorToken::new(OPERATOR),
         trusted_proxies: TrustedProxies::parse(&["10.0.0.0/8"]).expect("a network"),

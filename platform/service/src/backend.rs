@@ -18,7 +18,7 @@ use hyper_util::rt::TokioExecutor;
 use kernel::{Clock, Error, Result};
 use tokio::runtime::Handle;
 use tower::ServiceExt as _;
-use web::{CONTEXT_HEADER, CORRELATION_ID_HEADER, ContextKey, REQUEST_ID_HEADER, RequestIds, SignedContext};
+use web::{CONTEXT_HEADER, CORRELATION_ID_HEADER, ContextKey, REQUEST_ID_HEADER, RequestIds, SignedContext, Standing};
 
 /// Takes requests for a service.
 #[derive(Clone)]
@@ -123,7 +123,8 @@ impl Remote {
             parts.headers.insert(CORRELATION_ID_HEADER, value(&ids.correlation));
             if let Some(key) = &self.key {
                 let (principal, client) = (parts.extensions.remove(), parts.extensions.remove());
-                let context = SignedContext { ids, principal, client };
+                let until = parts.extensions.remove::<Standing>().map(|standing| standing.until);
+                let context = SignedContext { ids, principal, client, until };
                 let signed = key.sign(&parts.method, path, &context, self.clock.now());
                 parts.headers.insert(CONTEXT_HEADER, signed);
             }

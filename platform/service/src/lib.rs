@@ -12,7 +12,7 @@ mod openapi;
 mod operation;
 mod resource;
 
-pub use app::App;
+pub use app::{App, Live};
 pub use backend::{Backend, Local, Remote};
 pub use crud::crud;
 pub use event_log::event_log;

@@ -2,7 +2,9 @@
 //! the documents list. Not for behaviour.
 
 use axum::{Extension, Router};
+use events::Subscription;
 use store::{Constraint, Migrations, Step};
+use tasks::{Job, Saga, Schedule};
 
 use crate::app::App;
 use crate::operation::Operation;
@@ -99,6 +101,14 @@ pub struct Service {
     pub events: Vec<EventType>,
     /// What breaking its constraints means.
     pub constraints: Vec<Constraint>,
+    /// What it does when something changes.
+    pub subscriptions: Vec<Subscription>,
+    /// The kinds of work that it puts in the queue.
+    pub jobs: Vec<Job>,
+    /// What it does at certain times.
+    pub schedules: Vec<Schedule>,
+    /// What it does in several steps.
+    pub sagas: Vec<Saga>,
     extensions: Vec<Extend>,
 }
 
@@ -116,6 +126,10 @@ impl Service {
             permissions: Vec::new(),
             events: Vec::new(),
             constraints: Vec::new(),
+            subscriptions: Vec::new(),
+            jobs: Vec::new(),
+            schedules: Vec::new(),
+            sagas: Vec::new(),
             extensions: Vec::new(),
         }
     }
@@ -159,6 +173,34 @@ impl Service {
     #[must_use]
     pub fn constraints(mut self, constraints: impl IntoIterator<Item = Constraint>) -> Self {
         self.constraints.extend(constraints);
+        self
+    }
+
+    /// Adds subscriptions.
+    #[must_use]
+    pub fn subscriptions(mut self, subscriptions: impl IntoIterator<Item = Subscription>) -> Self {
+        self.subscriptions.extend(subscriptions);
+        self
+    }
+
+    /// Adds kinds of work.
+    #[must_use]
+    pub fn jobs(mut self, jobs: impl IntoIterator<Item = Job>) -> Self {
+        self.jobs.extend(jobs);
+        self
+    }
+
+    /// Adds schedules.
+    #[must_use]
+    pub fn schedules(mut self, schedules: impl IntoIterator<Item = Schedule>) -> Self {
+        self.schedules.extend(schedules);
+        self
+    }
+
+    /// Adds sagas.
+    #[must_use]
+    pub fn sagas(mut self, sagas: impl IntoIterator<Item = Saga>) -> Self {
+        self.sagas.extend(sagas);
         self
     }
 

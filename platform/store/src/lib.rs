@@ -52,6 +52,7 @@ mod failure;
 mod idempotency;
 mod lane;
 mod listen;
+mod log;
 mod migrate;
 mod own_tables;
 mod reader;
@@ -73,6 +74,7 @@ use std::time::Duration;
 
 use kernel::{Clock, Ctx, Result};
 use sea_orm::{ConnectionTrait, DbBackend, TransactionTrait};
+use tokio::sync::watch;
 
 use crate::engine::Connections;
 use crate::event::Stamp;
@@ -87,6 +89,7 @@ pub use crate::event::{Event, EventFilter, EventKind, Model as EventRow};
 pub use crate::failure::{Constraint, from_database, register_constraints};
 pub use crate::idempotency::purge_idempotency_keys;
 pub use crate::listen::{Committed, committed_after, last_position};
+pub use crate::log::{LogState, events_after, log_state, purge_events};
 pub use crate::migrate::{Migrations, Report, Step, migrate, pending};
 pub use crate::reader::Reader;
 pub use crate::relay::assign_positions;
@@ -153,15 +156,30 @@ impl Store {
     }
 
     /// Calls `listener` with the events of each transaction that this process commits, before the
-    /// commit returns. There is one listener; it must be quick and must not use the store.
-    pub fn listen(&self, listener: impl Fn(&[Committed]) + Send + Sync + 'static) -> Result<()> {
-        let set = self.inner.listeners.set(Arc::new(listener));
-        if set { Ok(()) } else { Err(kernel::Error::internal("somebody listens to this store already")) }
+    /// commit returns. It must be quick and must not use the store.
+    pub fn listen(&self, listener: impl Fn(&[Committed]) + Send + Sync + 'static) {
+        self.inner.listeners.add(Arc::new(listener));
+    }
+
+    /// Changes whenever this process has committed something that appended or announced an event.
+    pub fn committed(&self) -> watch::Receiver<u64> {
+        self.inner.listeners.committed()
+    }
+
+    /// Changes whenever readers of the log may find something new in it.
+    pub fn readable(&self) -> watch::Receiver<u64> {
+        self.inner.listeners.readable()
+    }
+
+    /// Says that readers of the log may find something new: another process has numbered events.
+    pub fn ring(&self) {
+        self.inner.listeners.ring();
     }
 
     fn writing(&self) -> Option<Writing> {
         let inner = &self.inner;
-        Some(Writing { statistics: inner.statistics.clone(), listeners: inner.listeners.clone() })
+        let rings = self.engine() == Engine::Sqlite;
+        Some(Writing { statistics: inner.statistics.clone(), listeners: inner.listeners.clone(), rings })
     }
 
     /// Opens a snapshot of the tenant's rows.

@@ -3,7 +3,7 @@
 //! read from the log, of all tenants, under the relay's purpose. Not
 //! for work: a listener is called on the path of every commit and only takes a note.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use kernel::{Result, TenantId};
 use sea_orm::{
@@ -12,6 +12,8 @@ use sea_orm::{
 };
 
 use crate::event::{Column, Entity};
+use tokio::sync::watch;
+
 use crate::failure::from_database;
 use crate::system::Purpose;
 use crate::{Engine, Store};
@@ -30,22 +32,46 @@ pub struct Committed {
 type Listener = Arc<dyn Fn(&[Committed]) + Send + Sync>;
 
 /// Who wants to know.
-#[derive(Clone, Default)]
-pub(crate) struct Listeners(Arc<OnceLock<Listener>>);
+#[derive(Clone)]
+pub(crate) struct Listeners {
+    listeners: Arc<RwLock<Vec<Listener>>>,
+    /// Counts the transactions that appended or announced something.
+    committed: watch::Sender<u64>,
+    /// Counts the moments at which readers of the log may have something new to read.
+    readable: watch::Sender<u64>,
+}
+
+impl Default for Listeners {
+    fn default() -> Self {
+        Self { listeners: Arc::default(), committed: watch::Sender::new(0), readable: watch::Sender::new(0) }
+    }
+}
 
 impl Listeners {
-    pub(crate) fn any(&self) -> bool {
-        self.0.get().is_some()
-    }
-
-    pub(crate) fn set(&self, listener: Listener) -> bool {
-        self.0.set(listener).is_ok()
+    pub(crate) fn add(&self, listener: Listener) {
+        self.listeners.write().unwrap_or_else(PoisonError::into_inner).push(listener);
     }
 
     pub(crate) fn tell(&self, events: &[Committed]) {
-        if let Some(listener) = self.0.get().filter(|_| !events.is_empty()) {
+        if events.is_empty() {
+            return;
+        }
+        for listener in self.listeners.read().unwrap_or_else(PoisonError::into_inner).iter() {
             listener(events);
         }
+        self.committed.send_modify(|count| *count += 1);
+    }
+
+    pub(crate) fn ring(&self) {
+        self.readable.send_modify(|count| *count += 1);
+    }
+
+    pub(crate) fn committed(&self) -> watch::Receiver<u64> {
+        self.committed.subscribe()
+    }
+
+    pub(crate) fn readable(&self) -> watch::Receiver<u64> {
+        self.readable.subscribe()
     }
 }
 
@@ -93,6 +119,6 @@ pub async fn committed_after(store: &Store, position: i64, kinds: &[&str]) -> Re
 }
 
 /// SQLite derives the position from the sequence, which has the index.
-fn order(store: &Store) -> Column {
+pub(crate) fn order(store: &Store) -> Column {
     if store.engine() == Engine::Sqlite { Column::Seq } else { Column::Position }
 }

@@ -12,8 +12,24 @@ pub(crate) const STORE: Migrations = Migrations {
     steps: &[
         Step { name: "0001_store", apply: store_tables },
         Step { name: "0002_tenants_and_reasons", apply: tenants_and_reasons },
+        Step { name: "0003_log_readers", apply: log_readers },
     ],
 };
+
+/// What reads the log across tenants, what thins it out, and which log it is: a stream id of another
+/// epoch means nothing here.
+fn log_readers(schema: &mut Schema) {
+    schema.add_column("event_position", "epoch", Type::Text, Some("''"));
+    schema.add_column("event_position", "horizon", Type::Integer, Some("0"));
+    schema.sql(Engine::Sqlite, "UPDATE event_position SET epoch = lower(hex(randomblob(6)))");
+    schema.sql(Engine::Postgres, "UPDATE event_position SET epoch = left(md5(gen_random_uuid()::text), 12)");
+    schema.grant("event_position", Purpose::Dispatch, "SELECT");
+    schema.grant("event_position", Purpose::Housekeeping, "SELECT, UPDATE (horizon)");
+    schema.open_to("event_log", Purpose::Dispatch, "SELECT");
+    schema.open_to("event_log", Purpose::Housekeeping, "SELECT, DELETE");
+    schema.grant("tenant", Purpose::Dispatch, "SELECT");
+    schema.grant("tenant", Purpose::Tasks, "SELECT");
+}
 
 fn tenants_and_reasons(schema: &mut Schema) {
     for (column, holds, default) in [

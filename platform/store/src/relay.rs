@@ -21,6 +21,9 @@ pub async fn assign_positions(store: &Store) -> Result<u64> {
         let count = assign_batch(&system).await?;
         system.commit().await?;
         assigned += count;
+        if count > 0 {
+            store.ring();
+        }
         if count < BATCH {
             return Ok(assigned);
         }

@@ -93,6 +93,12 @@ impl Schema {
         self.tenant_rows(name, "SELECT, INSERT", columns);
     }
 
+    /// Adds a table of rows that the product keeps about its own work, such as tasks and cursors:
+    /// they change and go without version, soft delete or events.
+    pub fn tenant_bookkeeping(&mut self, name: &'static str, columns: impl FnOnce(&mut Table)) {
+        self.tenant_rows(name, "SELECT, INSERT, UPDATE, DELETE", columns);
+    }
+
     fn tenant_rows(&mut self, name: &'static str, grants: &str, columns: impl FnOnce(&mut Table)) {
         let mut table = Table::new(self.engine, name, true);
         table.column("tenant_id", Type::Uuid);
@@ -218,6 +224,18 @@ impl Table {
     /// Makes the columns unique, in a tenant table among all of the tenant's rows.
     pub fn unique(&mut self, name: &str, columns: &[&str]) {
         self.add_index("UNIQUE INDEX", name, columns, "");
+    }
+
+    /// Adds an index that does not start with the tenant, over the rows that meet a condition: for work
+    /// across tenants.
+    pub fn index_across(&mut self, name: &str, columns: &[&str], condition: &str) {
+        let (table, columns) = (self.name, columns.join(", "));
+        self.indexes.push(format!("CREATE INDEX {name} ON {table} ({columns}) WHERE {condition}"));
+    }
+
+    /// Makes the columns unique among the tenant's rows that meet a condition.
+    pub fn unique_where(&mut self, name: &str, columns: &[&str], condition: &str) {
+        self.add_index("UNIQUE INDEX", name, columns, &format!(" WHERE {condition}"));
     }
 
     fn add_index(&mut self, what: &str, name: &str, columns: &[&str], condition: &str) {

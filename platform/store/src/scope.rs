@@ -4,7 +4,7 @@
 
 use kernel::{Id, IdKind, Result};
 use sea_orm::sea_query::{IntoCondition, Order};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select};
 
 use crate::session::Session;
 
@@ -79,6 +79,7 @@ macro_rules! tenant_entity {
 pub struct Scoped<'s, E: EntityTrait> {
     session: &'s Session,
     select: Select<E>,
+    lock: bool,
 }
 
 impl<'s, E: TenantRow> Scoped<'s, E> {
@@ -87,7 +88,7 @@ impl<'s, E: TenantRow> Scoped<'s, E> {
         if filtered {
             select = select.filter(E::TENANT.eq(tenant));
         }
-        Self { session, select }
+        Self { session, select, lock: false }
     }
 
     /// Keeps the rows that meet this condition too; nothing given here widens the scope.
@@ -113,17 +114,25 @@ impl<'s, E: TenantRow> Scoped<'s, E> {
         self
     }
 
+    /// Locks the rows until the transaction ends. On SQLite a Writer is alone anyway.
+    pub fn lock(mut self) -> Self {
+        self.lock = true;
+        self
+    }
+
     /// Runs the query and gives the first row.
     pub async fn one(self) -> Result<Option<E::Model>> {
         let lent = self.session.lend().await?;
-        let result = self.select.one(&*lent).await;
+        let select = locked(self.select, self.lock, lent.get_database_backend());
+        let result = select.one(&*lent).await;
         lent.check(result)
     }
 
     /// Runs the query and gives all rows; set a limit.
     pub async fn all(self) -> Result<Vec<E::Model>> {
         let lent = self.session.lend().await?;
-        let result = self.select.all(&*lent).await;
+        let select = locked(self.select, self.lock, lent.get_database_backend());
+        let result = select.all(&*lent).await;
         lent.check(result)
     }
 
@@ -138,4 +147,8 @@ impl<E: TenantEntity> Scoped<'_, E> {
     pub fn live(self) -> Self {
         self.filter(E::DELETED_AT.is_null())
     }
+}
+
+fn locked<E: EntityTrait>(select: Select<E>, lock: bool, backend: DbBackend) -> Select<E> {
+    if lock && backend == DbBackend::Postgres { select.lock_exclusive() } else { select }
 }

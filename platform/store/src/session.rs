@@ -83,6 +83,8 @@ struct Held {
 pub(crate) struct Writing {
     pub statistics: Arc<Statistics>,
     pub listeners: Listeners,
+    /// Whether what is committed can be read from the log at once.
+    pub rings: bool,
 }
 
 impl Session {
@@ -130,7 +132,7 @@ impl Session {
 
     /// Notes an event that this transaction appended, for those who listen to commits.
     pub(crate) fn note(&self, event: impl FnOnce() -> Committed) {
-        if self.held.writing.as_ref().is_some_and(|writing| writing.listeners.any()) {
+        if self.held.writing.is_some() {
             self.held.recorded.lock().expect("nothing panics while it is held").push(event());
         }
     }
@@ -240,6 +242,10 @@ impl Held {
             if keep {
                 let recorded = std::mem::take(&mut *self.recorded.lock().expect("nothing panics while it is held"));
                 writing.listeners.tell(&recorded);
+                // On PostgreSQL the relay numbers them first, and rings then.
+                if !recorded.is_empty() && writing.rings {
+                    writing.listeners.ring();
+                }
             }
         }
         let (label, duration_ms) = (&self.label, self.began.elapsed().as_millis() as u64);

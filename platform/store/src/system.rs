@@ -21,6 +21,10 @@ pub enum Purpose {
     Tenancy,
     /// Giving events their positions.
     Relay,
+    /// Handing events to subscribers and to live streams.
+    Dispatch,
+    /// Leasing tasks to workers and starting what is scheduled.
+    Tasks,
     /// Removing what has expired.
     Housekeeping,
     /// Counting and probing for health.
@@ -31,8 +35,17 @@ pub enum Purpose {
 
 impl Purpose {
     /// Every purpose.
-    pub const ALL: [Self; 7] =
-        [Self::SignIn, Self::Bootstrap, Self::Tenancy, Self::Relay, Self::Housekeeping, Self::Health, Self::Transfer];
+    pub const ALL: [Self; 9] = [
+        Self::SignIn,
+        Self::Bootstrap,
+        Self::Tenancy,
+        Self::Relay,
+        Self::Dispatch,
+        Self::Tasks,
+        Self::Housekeeping,
+        Self::Health,
+        Self::Transfer,
+    ];
 
     /// Returns the PostgreSQL role that the work runs under.
     pub const fn role(self) -> &'static str {
@@ -41,6 +54,8 @@ impl Purpose {
             Self::Bootstrap => "portico_bootstrap",
             Self::Tenancy => "portico_tenancy",
             Self::Relay => "portico_relay",
+            Self::Dispatch => "portico_dispatch",
+            Self::Tasks => "portico_tasks",
             Self::Housekeeping => "portico_housekeeping",
             Self::Health => "portico_health",
             Self::Transfer => "portico_transfer",

@@ -8,11 +8,12 @@ use std::marker::PhantomData;
 
 use kernel::{Answer, Ctx, Error, Id, Idempotency, Result, TenantId, Timestamp};
 use sea_orm::sea_query::{Expr, ExprTrait as _, IntoCondition, SimpleExpr};
-use sea_orm::{ActiveModelTrait, ColumnTrait as _, ConnectionTrait, IntoActiveModel, QueryFilter, Value};
+use sea_orm::{ActiveModelTrait, ColumnTrait as _, ConnectionTrait, IntoActiveModel, QueryFilter, UpdateMany, Value};
 
 use crate::change::{Change, change_event, record};
 use crate::event::{Event, Stamp};
 use crate::idempotency::{self, Claim};
+use crate::listen::Committed;
 use crate::scope::{Scoped, TenantEntity, TenantRow};
 use crate::session::{self, Session};
 
@@ -153,6 +154,35 @@ impl Writer<'_> {
         let lent = self.session.lend().await?;
         let deleted = update.exec(&*lent).await;
         lent.check(deleted).map(|done| done.rows_affected)
+    }
+
+    /// Changes rows of the product's own bookkeeping, without an event, and says how many there were.
+    /// For tables made with `tenant_bookkeeping`; what people own changes through [`Writer::change`].
+    pub async fn revise<E: TenantRow>(&mut self, mut update: UpdateMany<E>) -> Result<u64> {
+        if self.filtered {
+            update = QueryFilter::filter(update, E::TENANT.eq(self.stamp.tenant));
+        }
+        let lent = self.session.lend().await?;
+        let revised = update.exec(&*lent).await;
+        lent.check(revised).map(|done| done.rows_affected)
+    }
+
+    /// Removes rows of the product's own bookkeeping, without an event, and says how many there were.
+    pub async fn remove<E: TenantRow>(&mut self, condition: impl IntoCondition) -> Result<u64> {
+        let mut delete = QueryFilter::filter(E::delete_many(), condition.into_condition());
+        if self.filtered {
+            delete = QueryFilter::filter(delete, E::TENANT.eq(self.stamp.tenant));
+        }
+        let lent = self.session.lend().await?;
+        let removed = delete.exec(&*lent).await;
+        lent.check(removed).map(|done| done.rows_affected)
+    }
+
+    /// Tells this process's listeners of something when the transaction commits; the log does not
+    /// learn of it. For waking who waits.
+    pub fn announce(&self, kind: &str, subject: &str) {
+        let tenant = self.stamp.tenant;
+        self.session.note(|| Committed { tenant, kind: kind.to_owned(), subject: subject.to_owned() });
     }
 
     /// Waits until no other transaction of the tenant holds this name, and holds it to the end: for

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use events::Hub;
 use gateway::{
     Door, DoorConfig, DoorParts, Entry, Gate, Metrics, Mount, OperatorToken, Plan, TokenCache, TokenCacheConfig,
     TrustedProxies,
@@ -13,9 +14,10 @@ use http::{Method, StatusCode};
 use identity::{Authenticator, Identity, RolePermissions, Settings};
 use kernel::{Clock, Timestamp};
 use serde_json::Value;
-use service::{App, Backend, Local, Service};
+use service::{App, Backend, Live, Local, Service};
 use store::{Engine, Store, Vault, Walls};
 use tokio::runtime::Handle;
+use web::{Authenticate, Connections};
 
 use crate::database::Database;
 use crate::people::{Bearer, Letters, Minted, TestTenant};
@@ -39,6 +41,7 @@ pub struct TestApp {
     document: Value,
     pub(crate) minted: Minted,
     tokens: Arc<TokenCache>,
+    connections: Connections,
     identity: Identity,
     pub(crate) letters: Letters,
     templates: matchit::Router<&'static str>,
@@ -83,17 +86,22 @@ impl TestApp {
         opened.expect("the identity service opens");
         let minted = Minted::default();
         let real = Authenticator::new(identity.clone(), store.clone(), RolePermissions::of(&services));
-        let (metrics, app) = (Metrics::default(), App { store: store.clone() });
+        let (metrics, connections) = (Metrics::default(), Connections::default());
         let tokens = Arc::new(TokenCache::new(TokenCacheConfig::default(), clock.clone(), &metrics));
-        let told = tokens.clone();
-        let heard = store.listen(move |events| {
+        let (told, closed) = (tokens.clone(), connections.clone());
+        store.listen(move |events| {
             for event in events {
                 let revoked = identity::revocation_of(event.tenant, &event.kind, &event.subject);
-                revoked.iter().for_each(|revocation| told.revoke(revocation));
+                if let Some(revocation) = &revoked {
+                    told.revoke(revocation);
+                    closed.revoke(revocation);
+                }
             }
         });
-        heard.expect("nobody listens yet");
-        let authenticate = Arc::new(Bearer { minted: minted.clone(), real });
+        let authenticate: Arc<dyn Authenticate> = Arc::new(Bearer { minted: minted.clone(), real });
+        let hub = Hub::start(&store).await.expect("the log can be read");
+        let live = Live { hub, connections: connections.clone(), authenticate: authenticate.clone() };
+        let app = App { store: store.clone(), live };
         let entry = Entry::Public(Gate { cache: tokens.clone(), authenticate });
         let mut templates = matchit::Router::new();
         for operation in services.iter().flat_map(|service| &service.operations) {
@@ -113,6 +121,7 @@ impl TestApp {
             operator: OperatorToken::new(OPERATOR),
             trusted_proxies: TrustedProxies::parse(&[TRUSTED_PROXY]).expect("an address"),
             runtime: Handle::current(),
+            connections: connections.clone(),
             clock: clock.clone(),
             config: DoorConfig::default(),
             working: Arc::default(),
@@ -128,6 +137,7 @@ impl TestApp {
             document,
             minted,
             tokens,
+            connections,
             identity,
             letters,
             templates,
@@ -157,6 +167,11 @@ impl TestApp {
     /// Returns the door's cache of checked tokens.
     pub fn token_cache(&self) -> &Arc<TokenCache> {
         &self.tokens
+    }
+
+    /// Returns the connections that outlive their request.
+    pub fn connections(&self) -> &Connections {
+        &self.connections
     }
 
     /// Returns the OpenAPI document of the services.

@@ -35,6 +35,8 @@ pub struct SignedContext {
     pub principal: Option<Principal>,
     /// Who the request comes from.
     pub client: Option<ClientAddress>,
+    /// When the caller's credential ends by itself.
+    pub until: Option<Timestamp>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -47,6 +49,8 @@ struct Claims {
     correlation: String,
     #[serde(rename = "adr")]
     client: Option<IpAddr>,
+    #[serde(rename = "utl")]
+    until: Option<i64>,
     #[serde(rename = "prn")]
     principal: Option<PrincipalClaims>,
 }
@@ -131,6 +135,7 @@ impl ContextKey {
             request: context.ids.request.as_str().to_owned(),
             correlation: context.ids.correlation.as_str().to_owned(),
             client: context.client.map(|client| client.0),
+            until: context.until.map(|until| until.0),
             principal: context.principal.as_ref().map(Into::into),
         };
         let payload = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&claims).expect("claims are plain data"));
@@ -156,7 +161,8 @@ impl ContextKey {
             correlation: RequestId::parse(&claims.correlation).ok_or_else(refused)?,
         };
         let client = claims.client.map(ClientAddress);
-        Ok(SignedContext { ids, principal: claims.principal.map(Into::into), client })
+        let (principal, until) = (claims.principal.map(Into::into), claims.until.map(Timestamp));
+        Ok(SignedContext { ids, principal, client, until })
     }
 }
 
@@ -178,6 +184,7 @@ mod tests {
             ids: RequestIds { request: RequestId::create(), correlation: RequestId::create() },
             principal: Some(principal),
             client: Some(ClientAddress([192, 0, 2, 7].into())),
+            until: Some(Timestamp(1_800_000_000_000_000)),
         }
     }
 

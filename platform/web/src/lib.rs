@@ -2,6 +2,8 @@
 //! entity tags, and the signed header that carries a checked caller between processes. Not for
 //! routing and not for business rules.
 
+mod authenticate;
+mod connections;
 mod etag;
 mod extract;
 mod internal;
@@ -10,6 +12,8 @@ mod quiet;
 mod reply;
 mod request;
 
+pub use authenticate::{Authenticate, Verified};
+pub use connections::{Connection, Connections, Moment, Standing};
 pub use etag::{IfMatch, IfNoneMatch, etag};
 pub use extract::{Body, Caller, Client, Path, Query};
 pub use internal::{CONTEXT_HEADER, ContextKey, SignedContext};

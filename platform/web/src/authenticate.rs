@@ -1,0 +1,24 @@
+//! From a bearer token to a checked caller, as a question that the door asks before a request and a
+//! socket asks in its first message. Not for the answer: that is the identity service's.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use kernel::{Result, Timestamp};
+
+use crate::request::Principal;
+
+/// A caller whose token was checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// The caller.
+    pub principal: Arc<Principal>,
+    /// When the credential ends by itself.
+    pub until: Timestamp,
+}
+
+/// Turns a bearer token into a checked caller.
+pub trait Authenticate: Send + Sync + 'static {
+    /// Returns the caller behind the token, or refuses it.
+    fn bearer<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Verified>>;
+}
