@@ -40,6 +40,17 @@ pub fn post(path: &str, body: &str, client: u32) -> Vec<u8> {
     .into_bytes()
 }
 
+/// Returns a POST of JSON with a bearer token; an empty one is left out.
+pub fn post_as(path: &str, body: &str, token: &str) -> Vec<u8> {
+    let bearer = if token.is_empty() { String::new() } else { format!("Authorization: Bearer {token}\r\n") };
+    let length = body.len();
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: bench\r\n{bearer}Content-Type: application/json\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
+
 /// Reads an answer once all of it is there.
 fn parse(bytes: &[u8]) -> Result<Option<Answer>, Error> {
     let broken = |what: &str| Error::new(ErrorKind::InvalidData, what.to_owned());

@@ -7,11 +7,13 @@
 mod client;
 mod figures;
 mod flood;
+mod live;
 mod login;
 mod peer;
 mod people;
 mod permission;
 mod process;
+mod quiet;
 mod report;
 mod scale;
 mod server;
@@ -40,7 +42,9 @@ fn main() -> ExitCode {
         ["serve", ..] => return portico::cli::run(),
         ["sign-in"] => plan(false).and_then(|plan| sign_in::run(&plan)),
         ["sign-in", "--quick"] => plan(true).and_then(|plan| sign_in::run(&plan)),
-        _ => Err("bench sign-in [--quick]".into()),
+        ["live"] => plan(false).and_then(|plan| live::run(&plan)),
+        ["live", "--quick"] => plan(true).and_then(|plan| live::run(&plan)),
+        _ => Err("bench sign-in|live [--quick]".into()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -31,7 +31,7 @@ const AT_ONCE: usize = 64;
 pub struct People {
     database: Database,
     pub tenants: usize,
-    /// API tokens of all people, in the order in which they were made.
+    /// API tokens of all people, one person after the other.
     pub tokens: Vec<String>,
 }
 
@@ -85,6 +85,16 @@ impl People {
 
     pub fn count(&self) -> usize {
         self.tenants * MEMBERS
+    }
+
+    /// Returns how a store opens the database.
+    pub fn config(&self) -> &Config {
+        &self.database.config
+    }
+
+    /// Returns the API tokens of the first organisation's people.
+    pub fn first_tenant(&self) -> &[String] {
+        &self.tokens[..self.tokens.len() / self.tenants]
     }
 
     pub fn url(&self) -> &str {
@@ -154,7 +164,7 @@ async fn fill(store: &Store, tenants: usize, tokens_each: usize) -> Outcome<Vec<
                 let new = NewMember { name: &name, email: Some(&email), password_hash, superadmin: false };
                 let member = identity::add_member(&store, *tenant, &new, role).await?;
                 for _ in 0..tokens_each {
-                    tokens.push(identity::issue_token(&store, member, "bench").await?);
+                    tokens.push((person, identity::issue_token(&store, member, "bench").await?));
                 }
             }
         })
@@ -163,5 +173,6 @@ async fn fill(store: &Store, tenants: usize, tokens_each: usize) -> Outcome<Vec<
     for adding in (0..AT_ONCE).map(|_| adder()).collect::<Vec<_>>() {
         tokens.extend(adding.await??);
     }
-    Ok(tokens)
+    tokens.sort_by_key(|(person, _)| *person);
+    Ok(tokens.into_iter().map(|(_, token)| token).collect())
 }

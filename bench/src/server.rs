@@ -25,11 +25,17 @@ impl Server {
     /// Starts a server with default settings over this database. It believes a proxy on this machine,
     /// so that a request can come from any address.
     pub fn start(url: &str) -> Outcome<Self> {
+        Self::start_with(url, &[])
+    }
+
+    /// Does the same with settings, each as `key=value`.
+    pub fn start_with(url: &str, settings: &[&str]) -> Outcome<Self> {
         let folder = TempDir::new()?;
         let written = File::create(log(&folder))?;
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["serve", "--listen", "127.0.0.1:0", "--store-url", url, "--data-dir"]).arg(folder.path());
         command.args(["--set", "server.trusted_proxies=[\"127.0.0.1/32\"]"]);
+        command.args(settings.iter().flat_map(|setting| ["--set", setting]));
         // The same for every server: the signing keys in a database are sealed under it.
         command.args(["--set", &format!("master_key=\"{}\"", "07".repeat(32))]);
         for (name, _) in std::env::vars_os() {

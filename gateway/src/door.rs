@@ -19,12 +19,14 @@ use web::{
     REQUEST_ID_HEADER, RequestIds, SignedContext, Standing,
 };
 
+use crate::browser::{self, Brought, PublicOrigin};
 use crate::client::TrustedProxies;
 use crate::front;
 use crate::gate::{self, Gate, OperatorToken};
 use crate::metrics::Metrics;
 use crate::plan::{Found, Plan, Route};
 use crate::shape;
+use crate::upgrade::Upgrade;
 
 /// Where the door stands.
 #[derive(Clone)]
@@ -59,6 +61,8 @@ pub struct DoorParts {
     pub operator: OperatorToken,
     /// The proxies in front of a public door.
     pub trusted_proxies: TrustedProxies,
+    /// The origin of the pages that may use the cookie.
+    pub origin: PublicOrigin,
     /// The runtime of the services.
     pub runtime: Handle,
     /// The connections that outlive their request, which a revocation closes.
@@ -93,6 +97,7 @@ impl Door {
         let nearest = self.nearest(&request);
         let mut ids = RequestIds::from_headers(request.headers());
         front::strip_internal(request.headers_mut());
+        let upgrade = Upgrade::of(request.headers());
         front::strip_hop_by_hop(request.headers_mut());
         let plain = shape::wants_plain_problems(request.headers());
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
@@ -118,12 +123,13 @@ impl Door {
             }
             token_sent = found.access != Access::Public && gate::has_token(request.headers());
             let since = self.parts.connections.moment();
-            if let Some((principal, until)) = self.identify(&mut request, signed, found.access).await? {
+            if let Some((principal, until)) = self.identify(&mut request, signed, &found).await? {
                 tenant = Some(principal.tenant);
                 request.extensions_mut().insert(Standing { until, since });
                 request.extensions_mut().insert(principal);
             }
             request.extensions_mut().insert(ids.clone());
+            upgrade.ask(request.headers_mut(), found.live, &found.backend);
             let target = found.upstream_path(&path, &parameters);
             let late = || {
                 Error::unavailable(
@@ -144,7 +150,10 @@ impl Door {
             Entry::Public(_) => shape::apply(response, shape, plain, &ids, began).await,
             Entry::Internal(_) => response,
         };
+        let agreed = Upgrade::of(response.headers());
         front::strip_hop_by_hop(response.headers_mut());
+        let status = response.status();
+        agreed.agree(response.headers_mut(), status);
         front::strip_internal(response.headers_mut());
         add_ids(response.headers_mut(), &ids);
         if response.status() == StatusCode::UNAUTHORIZED {
@@ -201,8 +210,9 @@ impl Door {
         &self,
         request: &mut Request,
         signed: Option<SignedContext>,
-        access: Access,
+        route: &Route,
     ) -> Result<Option<(Principal, Timestamp)>> {
+        let access = route.access;
         let header = gate::authorization(request.headers())?;
         let token = header.as_ref().map(gate::bearer).transpose()?;
         if access == Access::Operator {
@@ -211,6 +221,10 @@ impl Door {
             }
             return Ok(None);
         }
+        let brought = match self.parts.entry {
+            Entry::Public(_) => browser::take(request, &self.parts.origin, route.live),
+            Entry::Internal(_) => Ok(Brought::Nothing),
+        };
         match (&self.parts.entry, token) {
             (Entry::Internal(_), _) => {
                 // A gateway of the version before does not say until when: as long as its word is good.
@@ -221,6 +235,20 @@ impl Door {
                 request.headers_mut().remove(AUTHORIZATION);
                 let verified = gate.check(token, &self.parts.runtime).await?;
                 Ok(Some((Principal::clone(&verified.principal), verified.until)))
+            }
+            (Entry::Public(gate), None) if access != Access::Public => {
+                let runtime = &self.parts.runtime;
+                match brought? {
+                    Brought::Nothing => Ok(None),
+                    Brought::Ticket { ticket, path } => {
+                        let verified = gate.spend(ticket, path, runtime).await?;
+                        Ok(Some((Principal::clone(&verified.principal), verified.until)))
+                    }
+                    Brought::Cookie(token) => {
+                        let verified = gate.check(&token, runtime).await?;
+                        Ok(Some((Principal::clone(&verified.principal), verified.until)))
+                    }
+                }
             }
             (Entry::Public(_), _) => Ok(None),
         }

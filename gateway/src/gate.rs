@@ -39,6 +39,13 @@ impl Gate {
         self.cache.admit(ticket, token, &verified);
         Ok(verified)
     }
+
+    /// Returns the caller behind a ticket, which is spent with that.
+    pub(crate) async fn spend(&self, ticket: String, path: String, runtime: &Handle) -> Result<Verified> {
+        let authenticate = self.authenticate.clone();
+        let checked = runtime.spawn(async move { authenticate.ticket(&ticket, &path).await });
+        checked.await.map_err(|error| Error::internal("authentication failed to run").source_error(error))?
+    }
 }
 
 /// The token of whoever runs the installation.

@@ -2,6 +2,7 @@
 //! every request walks on its way there and back. It knows services only as data. Not for any
 //! service's rules, and not for deciding what a caller may do beyond the route's own access.
 
+mod browser;
 mod client;
 mod door;
 mod front;
@@ -11,7 +12,9 @@ mod plan;
 mod server;
 mod shape;
 mod token_cache;
+mod upgrade;
 
+pub use browser::PublicOrigin;
 pub use client::TrustedProxies;
 pub use door::{Door, DoorConfig, DoorParts, Entry};
 pub use gate::{Gate, OperatorToken};

@@ -27,6 +27,9 @@ use crate::door::Door;
 
 /// How long a stopping server waits for the next request of a connection before it closes it.
 const IDLE_GRACE: Duration = Duration::from_millis(500);
+/// How long a client may leave unacknowledged what was sent to it, or its window shut: a stream's heartbeats
+/// would otherwise go to a peer that is gone for as long as the kernel likes to try.
+const PEER_GONE: Duration = Duration::from_secs(30);
 
 /// How the server listens.
 #[derive(Clone, Debug)]
@@ -181,10 +184,14 @@ async fn serve(listener: TcpListener, door: Rc<Door>, mut stage: watch::Receiver
     let closing = Rc::new(Cell::new(false));
     let attend = |stream: TcpStream, peer: SocketAddr| {
         let _ = stream.set_nodelay(true);
+        #[cfg(target_os = "linux")]
+        let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(PEER_GONE));
         let (door, closing) = (door.clone(), closing.clone());
         let answer = service_fn(move |request: hyper::Request<Incoming>| {
             let (door, closing) = (door.clone(), closing.clone());
-            async move {
+            // In a box, which goes with the answer's head: hyper keeps room for the future itself as long as
+            // the connection lasts, and a stream's lasts long.
+            Box::pin(async move {
                 let version = request.version();
                 let mut request = request.map(Body::new);
                 request.extensions_mut().insert(PeerAddress(peer));
@@ -193,7 +200,7 @@ async fn serve(listener: TcpListener, door: Rc<Door>, mut stage: watch::Receiver
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
                 Ok::<_, std::convert::Infallible>(response)
-            }
+            })
         });
         let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), answer).into_owned();
         let watched = graceful.watch(connection);

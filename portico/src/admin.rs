@@ -17,13 +17,13 @@ use crate::people::{self, Spool};
 use crate::{http_client, serve, services};
 
 /// Where the work is done.
-enum Place {
+pub(crate) enum Place {
     Server(SocketAddr),
     Data(Store, DataFolder, Lock),
 }
 
 impl Place {
-    async fn find(config: &Config) -> Result<Self> {
+    pub(crate) async fn find(config: &Config) -> Result<Self> {
         let folder = DataFolder::open(&config.data_dir)?;
         if let Some(address) = folder.holder().and_then(|holder| holder.address) {
             return Ok(Self::Server(address));
@@ -35,13 +35,29 @@ impl Place {
 }
 
 /// Asks the running server; gives what it answered.
-async fn ask(config: &Config, address: SocketAddr, path: &str, wanted: &impl Serialize) -> Result<Value> {
-    let token = match config.operator.token.as_str() {
-        "" => DataFolder::open(&config.data_dir)?.operator_token()?,
-        token => token.to_owned(),
-    };
+pub(crate) async fn ask(
+    config: &Config,
+    address: SocketAddr,
+    path: &str,
+    wanted: &impl Serialize,
+) -> Result<Value> {
     let wanted = serde_json::to_value(wanted).map_err(|error| Error::internal("a question").source_error(error))?;
-    let (status, answer) = http_client::post(address, path, &token, &wanted).await?;
+    accepted(http_client::post(address, path, &token(config)?, &wanted).await?)
+}
+
+/// Looks at something that the running server has; gives what it answered.
+pub(crate) async fn look(config: &Config, address: SocketAddr, path: &str) -> Result<Value> {
+    accepted(http_client::get(address, path, &token(config)?).await?)
+}
+
+fn token(config: &Config) -> Result<String> {
+    match config.operator.token.as_str() {
+        "" => DataFolder::open(&config.data_dir)?.operator_token(),
+        token => Ok(token.to_owned()),
+    }
+}
+
+fn accepted((status, answer): (u16, Value)) -> Result<Value> {
     if !(200..300).contains(&status) {
         let detail = answer["detail"].as_str().unwrap_or("it did not say why");
         return Err(Error::conflict("server.refused", format!("the running server refused: {detail}")));

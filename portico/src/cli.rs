@@ -9,7 +9,8 @@ use kernel::{Clock, Result};
 
 use crate::config::{self, Config};
 use crate::data_folder::DataFolder;
-use crate::{admin, data, docs, doctor, health, logging, operator, serve, services};
+use crate::events_command::Events;
+use crate::{admin, data, docs, doctor, events_command, health, logging, operator, serve, services};
 
 /// The back end behind one front door.
 #[derive(Debug, Parser)]
@@ -55,6 +56,9 @@ enum Command {
     /// What whoever runs the installation does by hand
     #[command(subcommand)]
     Admin(Admin),
+    /// What subscriptions of the event log have done, and what to do when one is stuck
+    #[command(subcommand)]
+    Events(Events),
     /// Print the OpenAPI document
     Openapi,
     /// Show the settings
@@ -171,6 +175,7 @@ fn act(line: Line) -> Result<ExitCode> {
     }
     let config = Config::load(line.settings.config.as_deref(), &flags)?;
     logging::start(&config.log)?;
+    arm_faults()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("services").build();
     let runtime = runtime.map_err(|error| kernel::Error::internal("no runtime").source_error(error))?;
     runtime.block_on(async {
@@ -194,6 +199,10 @@ fn act(line: Line) -> Result<ExitCode> {
                 print!("{}", admin::superadmin(&config, user, !revoke).await?);
                 Ok(ExitCode::SUCCESS)
             }
+            Command::Events(command) => {
+                print!("{}", events_command::run(&config, command).await?);
+                Ok(ExitCode::SUCCESS)
+            }
             Command::Config(_) => {
                 print!("{}", config.shown()?);
                 Ok(ExitCode::SUCCESS)
@@ -206,14 +215,23 @@ fn act(line: Line) -> Result<ExitCode> {
     })
 }
 
+/// A test may ask for the process to fail at a named place: see `store::fault`.
+#[expect(clippy::disallowed_methods, reason = "no setting: nobody who runs a server sets it")]
+fn arm_faults() -> Result<()> {
+    let Ok(plan) = std::env::var("PORTICO_TEST_FAULT") else { return Ok(()) };
+    tracing::warn!(plan, "this process will fail on purpose");
+    store::fault::arm_all(&plan)
+}
+
 /// Returns the document of all services, as a full installation serves it.
 pub fn document() -> String {
-    let identity = identity::Identity::new(identity::Settings::default()).expect("the default settings are sound");
-    let mut all = services::all(&identity);
+    let states = services::States::new(&Config::default()).expect("the default settings are sound");
+    let mut all = services::all(&states);
     let names = all.iter().map(|service| service.name).collect();
     all.push(health::service(names, health::Readiness::default(), std::sync::Arc::default()));
     all.push(docs::service(std::sync::Arc::default()));
-    all.push(operator::service(identity));
+    let own = operator::service(states.identity, &all);
+    all.push(own);
     docs::written(&service::document(&all))
 }
 

@@ -11,6 +11,8 @@ use figment::providers::{Env, Format as _, Serialized, Toml};
 use kernel::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::services;
+
 /// The commented file of all settings with their defaults.
 pub const DEFAULT_FILE: &str = include_str!("../../config/portico.default.toml");
 
@@ -40,6 +42,14 @@ pub struct Config {
     pub identity: identity::Settings,
     /// Letters to people.
     pub mail: Mail,
+    /// How people are told what concerns them.
+    pub notifications: notifications::Settings,
+    /// How tenants' systems are told what changed.
+    pub webhooks: webhooks::Settings,
+    /// How work is done that outlives a request.
+    pub tasks: tasks::EngineConfig,
+    /// What rings the doorbell between processes.
+    pub redis: Redis,
     /// The key that stored secrets are sealed under, 64 hexadecimal digits; empty means the one in the
     /// data folder, made at the first start.
     pub master_key: String,
@@ -57,6 +67,9 @@ pub struct Server {
     pub listen: SocketAddr,
     /// How many cores the gateway uses; 0 means all.
     pub cores: usize,
+    /// The address under which browsers know this server, such as `https://portico.example`; empty
+    /// means the host that a request is sent to.
+    pub public_url: String,
     /// The networks of the proxies in front, whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<String>,
     /// How many requests are worked on at a time.
@@ -109,11 +122,32 @@ pub struct Operator {
 pub struct Mail {
     /// Who they come from.
     pub from: String,
+    /// Where they go: `smtp://`, `smtps://` or `smtp+starttls://`, with `user:password@host:port`. Empty:
+    /// they are left in the data folder.
+    pub smtp_url: String,
 }
 
 impl Default for Mail {
     fn default() -> Self {
-        Self { from: "Portico <portico@localhost>".to_owned() }
+        Self { from: "Portico <portico@localhost>".to_owned(), smtp_url: String::new() }
+    }
+}
+
+/// A Redis server, or one that speaks its protocol. It holds nothing that cannot be made again.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Redis {
+    /// `redis://host:port/database`; empty means none: then other processes are heard by looking.
+    pub url: String,
+    /// What the names of channels and streams begin with: one word for each installation.
+    pub namespace: String,
+    /// About how many events a stream of all events keeps for others to read; 0 means no stream.
+    pub stream_events: u64,
+}
+
+impl Default for Redis {
+    fn default() -> Self {
+        Self { url: String::new(), namespace: "portico".to_owned(), stream_events: 0 }
     }
 }
 
@@ -144,6 +178,10 @@ impl Default for Config {
             operator: Operator::default(),
             identity: identity::Settings::default(),
             mail: Mail::default(),
+            notifications: notifications::Settings::default(),
+            webhooks: webhooks::Settings::default(),
+            tasks: tasks::EngineConfig::default(),
+            redis: Redis::default(),
             master_key: String::new(),
             cluster: Cluster::default(),
             upstreams: BTreeMap::new(),
@@ -156,6 +194,7 @@ impl Default for Server {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             cores: 0,
+            public_url: String::new(),
             trusted_proxies: Vec::new(),
             in_flight: 4_096,
             token_cache_entries: 100_000,
@@ -216,6 +255,7 @@ impl Config {
         }
         self.store.engine()?;
         self.identity.check()?;
+        services::States::new(&self)?;
         gateway::TrustedProxies::parse(&self.server.trusted_proxies)?;
         let counts =
             [("server.in_flight", self.server.in_flight), ("store.connections", self.store.connections as usize)];
@@ -244,7 +284,7 @@ impl Config {
         hide(&mut shown.operator.token);
         hide(&mut shown.cluster.secret);
         hide(&mut shown.master_key);
-        for url in [&mut shown.store.url, &mut shown.store.owner_url] {
+        for url in [&mut shown.store.url, &mut shown.store.owner_url, &mut shown.redis.url, &mut shown.mail.smtp_url] {
             *url = without_password(url);
         }
         toml::to_string_pretty(&shown)

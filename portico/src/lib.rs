@@ -7,13 +7,17 @@ pub mod data_folder;
 pub mod docs;
 pub mod health;
 pub mod logging;
+pub mod mail;
 pub mod operator;
-pub mod serve;
+pub mod work;
+mod serve;
 pub mod services;
 
 mod admin;
 mod counts;
 mod data;
 mod doctor;
+mod events_command;
 mod http_client;
+mod operator_events;
 mod people;

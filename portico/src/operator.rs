@@ -10,6 +10,8 @@ use service::{Access, App, Operation, Service};
 use utoipa::ToSchema;
 use web::Body;
 
+use crate::operator_events::{self, Known};
+
 /// Whose sign-in code is wanted.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -66,8 +68,8 @@ pub(crate) const SIGNING_KEYS: &str = "/operator/signing-keys";
 /// Where superadmins are named.
 pub(crate) const SUPERADMINS: &str = "/operator/superadmins";
 
-/// Returns the service.
-pub fn service(identity: Identity) -> Service {
+/// Returns the service; `all` are those that the installation has.
+pub fn service(identity: Identity, all: &[Service]) -> Service {
     Service::new("operator", "For whoever runs the installation")
         .routes([
             Operation::post(SIGN_IN_CODES, "operator_create_sign_in_code", create_code)
@@ -104,6 +106,8 @@ pub fn service(identity: Identity) -> Service {
                 .gives_other(204, "Changed", &[])
                 .problems(&[400, 401, 404, 415]),
         ])
+        .routes(operator_events::operations())
+        .extension(Known::of(all))
         .extension(identity)
 }
 

@@ -31,6 +31,17 @@ impl Authenticate for Bearer {
             Ok(Verified { principal: Arc::new(found.principal), until: found.until })
         })
     }
+
+    fn ticket<'a>(
+        &'a self,
+        ticket: &'a str,
+        path: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Result<Verified>> + Send + 'a>> {
+        Box::pin(async move {
+            let found = self.0.ticket(ticket, path).await?;
+            Ok(Verified { principal: Arc::new(found.principal), until: found.until })
+        })
+    }
 }
 
 /// Returns the vault under the configured master key, or under the data folder's.

@@ -6,9 +6,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use gateway::{
-    Door, DoorConfig, DoorParts, Drain, Entry, Gate, Metrics, Mount, OperatorToken, Plan, ServerConfig, TrustedProxies,
+    Door, DoorConfig, DoorParts, Drain, Entry, Gate, Metrics, Mount, OperatorToken, Plan, PublicOrigin, ServerConfig,
+    TrustedProxies,
 };
-use identity::{Authenticator, FirstStart, Identity, RolePermissions};
+use identity::{Authenticator, FirstStart, RolePermissions};
 use kernel::{Clock, Error, Result};
 use events::Hub;
 use service::{App, Backend, Live, Local, Remote, Service};
@@ -22,11 +23,9 @@ use crate::counts::Counts;
 use crate::data_folder::{DataFolder, Holder, Lock};
 use crate::health::Readiness;
 use crate::people::{self, Bearer, Spool};
+use crate::services::States;
+use crate::work::Work;
 use crate::{docs, health, operator, services};
-
-const IDEMPOTENCY_LIFETIME: Duration = Duration::from_secs(24 * 3600);
-const RELAY_PAUSE: Duration = Duration::from_millis(100);
-const HOUSEKEEPING_PAUSE: Duration = Duration::from_secs(600);
 
 /// A running process.
 pub struct Running {
@@ -35,6 +34,7 @@ pub struct Running {
     connections: Connections,
     readiness: Readiness,
     background: Vec<JoinHandle<()>>,
+    work: Work,
     drain: Drain,
     /// What the first start made, if this was one.
     pub first_start: Option<FirstStart>,
@@ -81,8 +81,9 @@ pub async fn start(config: &Config) -> Result<Running> {
     };
 
     // The services, and their data.
-    let identity = Identity::new(config.identity.clone())?;
-    let mut all = services::all(&identity);
+    let states = States::new(config)?;
+    let identity = states.identity.clone();
+    let mut all = services::all(&states);
     let roles = Roles::read(config, &all)?;
     let key = cluster_key(config, &roles, &all)?;
     store::register_constraints(all.iter().flat_map(|service| service.constraints.iter().copied()).collect());
@@ -93,6 +94,8 @@ pub async fn start(config: &Config) -> Result<Running> {
     } else if roles.gateway {
         identity.open_to_verify(&store).await?;
     }
+    let types = all.iter().flat_map(|service| service.events.iter().copied());
+    states.webhooks.open(people::vault(config, &folder)?, types)?;
     // Last, so that nothing fails after it: its code is shown once.
     let first_start = identity::first_start(&store).await?;
 
@@ -107,14 +110,16 @@ pub async fn start(config: &Config) -> Result<Running> {
     let own = [
         health::service(here, readiness.clone(), metrics.clone()),
         docs::service(document.clone()),
-        operator::service(identity.clone()),
+        operator::service(identity.clone(), &all),
     ];
     let own_from = all.len();
     all.extend(own);
     document.get_or_init(|| docs::written(&service::document(&all)));
 
     // The door, one per core.
-    let mut background = background(&store, &clock);
+    let here: Vec<&Service> = all.iter().filter(|service| roles.runs(service)).collect();
+    let work = Work::start(config, &store, &here).await?;
+    let mut background = Vec::new();
     let cache = people::token_cache(config, &store, &metrics);
     let connections = Connections::default();
     background.extend(people::forget(&store, &cache, &connections));
@@ -146,6 +151,7 @@ pub async fn start(config: &Config) -> Result<Running> {
         parts: DoorParts {
             entry,
             operator: OperatorToken::new(&operator_token),
+            origin: PublicOrigin::parse(&config.server.public_url)?,
             trusted_proxies: TrustedProxies::parse(&config.server.trusted_proxies)?,
             connections: connections.clone(),
             runtime: Handle::current(),
@@ -169,6 +175,7 @@ pub async fn start(config: &Config) -> Result<Running> {
     lock.announce(&Holder { pid: std::process::id(), address: Some(server.address()) })?;
     Ok(Running {
         background,
+        work,
         server,
         store,
         connections,
@@ -257,29 +264,6 @@ impl DoorFactory {
     }
 }
 
-fn background(store: &Store, clock: &Clock) -> Vec<JoinHandle<()>> {
-    let relayed = store.clone();
-    let relay = tokio::spawn(async move {
-        loop {
-            if let Err(error) = store::assign_positions(&relayed).await {
-                tracing::warn!(error = %error, "events wait for their positions");
-            }
-            tokio::time::sleep(RELAY_PAUSE).await;
-        }
-    });
-    let (kept, clock) = (store.clone(), clock.clone());
-    let housekeeping = tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(HOUSEKEEPING_PAUSE).await;
-            let before = clock.now().minus(IDEMPOTENCY_LIFETIME);
-            if let Err(error) = store::purge_idempotency_keys(&kept, before).await {
-                tracing::warn!(error = %error, "old idempotency keys were not removed");
-            }
-        }
-    });
-    vec![relay, housekeeping]
-}
-
 impl Running {
     /// Returns the address that it listens on.
     pub fn address(&self) -> SocketAddr {
@@ -293,6 +277,7 @@ impl Running {
         tokio::time::sleep(self.drain.notice).await;
         self.connections.close();
         self.server.drain(Drain { notice: Duration::ZERO, ..self.drain }).await;
+        self.work.stop().await;
         for task in self.background {
             task.abort();
         }

@@ -1,25 +1,58 @@
 //! The one list of all services. A new service is one line here. Not for wiring, which is `serve`.
 
 use identity::Identity;
-use service::{Service, event_log};
+use kernel::Result;
+use notifications::Notifications;
+use service::{Provisioning, Service, event_log, task_service};
 use store::Migrations;
+use webhooks::Webhooks;
+
+use crate::config::Config;
+
+/// What services keep in memory, made from their settings; opened when the process starts.
+#[derive(Clone)]
+pub struct States {
+    /// Signs people in.
+    pub identity: Identity,
+    /// Tells people.
+    pub notifications: Notifications,
+    /// Tells tenants' systems.
+    pub webhooks: Webhooks,
+}
+
+impl States {
+    /// Returns the states under these settings.
+    pub fn new(config: &Config) -> Result<Self> {
+        Ok(Self {
+            identity: Identity::new(config.identity.clone())?,
+            notifications: Notifications::new(config.notifications.clone())?,
+            webhooks: Webhooks::new(config.webhooks.clone())?,
+        })
+    }
+}
 
 /// Returns every service that has tables or routes of its own, in the order of their migrations.
-pub fn all(identity: &Identity) -> Vec<Service> {
+pub fn all(states: &States) -> Vec<Service> {
     let mut services = vec![
-        identity::service(identity.clone()), // people, memberships, sign-in
-        tenants::service(),                  // organisations and their life cycle
-        inventory::service(),                // items and their stock
+        identity::service(states.identity.clone()), // people, memberships, sign-in
+        flags::service(),                           // named switches
+        inventory::service(),                       // items and their stock
+        webhooks::service(states.webhooks.clone()), // tells tenants' systems what changed
+        notifications::service(states.notifications.clone()), // tells people what concerns them
+        task_service(),                             // work that outlives a request, as its owner sees it
     ];
-    // The log is read by the types that all others declare, so it comes last.
+    // A tenant is made of the parts that the others declare.
+    let parts: Vec<Provisioning> = services.iter().flat_map(|service| service.provisioning.iter().cloned()).collect();
+    services.insert(1, tenants::service(parts)); // organisations and their life cycle
+    // The log and its sockets are read by the types that all others declare, so they come last.
     services.push(event_log(&services));
+    services.push(live::service(&services));
     services
 }
 
 /// Returns every service for reading about it: tables, routes, permissions. It signs nobody in.
 pub fn described() -> Vec<Service> {
-    let identity = Identity::new(identity::Settings::default()).expect("the default settings are sound");
-    all(&identity)
+    all(&States::new(&Config::default()).expect("the default settings are sound"))
 }
 
 /// Returns the migrations of all services.

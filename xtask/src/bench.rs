@@ -9,8 +9,10 @@ use crate::postgres::{self, Mode};
 use crate::workspace::{self, Outcome};
 
 /// The benchmarks: the name is the bench crate's and that of the marks in the document.
-const BENCHMARKS: &[(&str, &str)] =
-    &[("sign-in", "sign-ins, token and permission checks, a flood of sign-ins, many organisations")];
+const BENCHMARKS: &[(&str, &str)] = &[
+    ("live", "the event log, streams and sockets beside Node, tasks, and how tenants disturb each other"),
+    ("sign-in", "sign-ins, token and permission checks, a flood of sign-ins, many organisations"),
+];
 
 /// What stands on the command line.
 #[derive(Debug, PartialEq, Eq)]

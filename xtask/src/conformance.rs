@@ -5,6 +5,8 @@
 //! suite covers.
 
 mod node;
+mod realtime;
+mod subject;
 mod tally;
 mod tokens;
 
@@ -14,8 +16,14 @@ use crate::workspace::Outcome;
 type Suite = (&'static str, &'static str, fn(&[String]) -> Outcome);
 
 /// One line for each suite, in alphabetical order.
-const SUITES: &[Suite] =
-    &[("tokens", "access tokens, JWKS, key rotation and sessions, with npm's jose; needs Node 20", tokens::run)];
+const SUITES: &[Suite] = &[
+    (
+        "realtime",
+        "event stream, Socket.IO, webhooks and letters, with six clients; needs Node 20 and Python 3.11",
+        realtime::run,
+    ),
+    ("tokens", "access tokens, JWKS, key rotation and sessions, with npm's jose; needs Node 20", tokens::run),
+];
 
 /// Runs the named suite, or lists them.
 pub fn run(arguments: &[String]) -> Outcome {

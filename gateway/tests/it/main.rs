@@ -119,6 +119,7 @@ fn door(entry: Entry, clock: &Clock, metrics: &Metrics) -> Door {
         connections: web::Connections::default(),
         entry,
         operator: OperatorToken::new(OPERATOR),
+        origin: gateway::PublicOrigin::default(),
         trusted_proxies: TrustedProxies::parse(&["10.0.0.0/8"]).expect("a network"),
         runtime: Handle::current(),
         clock: clock.clone(),

@@ -1,13 +1,15 @@
-//! The live fan-out of one process: reads each new event of the log once and hands it to everybody
-//! who is joined. Not for durability: who falls behind or comes back reads the log.
+//! The live fan-out of one process: reads each new event of the log once, writes it once, and hands
+//! it to everybody who is joined. Not for durability: who falls behind or comes back reads the log.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kernel::{Result, TenantId};
 use store::{EventRow, Store};
 use tokio::sync::broadcast;
+
+use crate::published::Published;
 
 /// How many events a tenant's readers may be behind.
 const BEHIND: usize = 256;
@@ -15,15 +17,8 @@ const BEHIND: usize = 256;
 const PAGE: u64 = 512;
 /// How often the log is looked at when nobody rings.
 const LOOK: Duration = Duration::from_millis(250);
-
-/// An event on its way to those who are joined.
-#[derive(Debug)]
-pub struct Published {
-    /// Its place in the log.
-    pub position: i64,
-    /// The event.
-    pub event: EventRow,
-}
+/// From how many tenants on those are looked for that nobody listens to any more.
+const SWEEP: usize = 64;
 
 /// The reader was too slow: what it missed is in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,15 +29,19 @@ pub struct Lagged;
 pub struct Hub(Arc<Inner>);
 
 struct Inner {
-    epoch: String,
+    epoch: Arc<str>,
     topics: Mutex<Topics>,
 }
+
+type Topic = broadcast::Sender<Arc<Published>>;
 
 struct Topics {
     /// Everything up to here has been handed out.
     position: i64,
-    tenants: HashMap<TenantId, broadcast::Sender<Arc<Published>>>,
-    all: broadcast::Sender<Arc<Published>>,
+    tenants: HashMap<TenantId, Topic>,
+    all: Topic,
+    /// At how many tenants the next sweep is due.
+    sweep_at: usize,
 }
 
 /// The events after [`Feed::from`], as they come.
@@ -56,16 +55,23 @@ impl Hub {
     /// Starts to read the log at its end.
     pub async fn start(store: &Store) -> Result<Self> {
         let state = store::log_state(store).await?;
-        let topics = Topics { position: state.last, tenants: HashMap::new(), all: broadcast::Sender::new(BEHIND) };
-        let hub = Self(Arc::new(Inner { epoch: state.epoch, topics: Mutex::new(topics) }));
+        let topics = Topics {
+            position: state.last,
+            tenants: HashMap::new(),
+            all: broadcast::Sender::new(BEHIND),
+            sweep_at: SWEEP,
+        };
+        let hub = Self(Arc::new(Inner { epoch: state.epoch.into(), topics: Mutex::new(topics) }));
         let (reader, store) = (Arc::downgrade(&hub.0), store.clone());
         tokio::spawn(async move {
-            let mut rung = store.readable();
+            let (mut rung, mut away) = (store.readable(), false);
             while let Some(inner) = reader.upgrade() {
                 let read = Self(inner).read(&store).await;
-                if let Err(error) = &read {
-                    tracing::warn!(error = %error, "live streams wait: the log cannot be read");
+                match &read {
+                    Err(error) if !away => tracing::warn!(error = %error, "live streams wait: the log cannot be read"),
+                    _ => {}
                 }
+                away = read.is_err();
                 if !matches!(read, Ok(true)) {
                     let _ = tokio::time::timeout(LOOK, rung.changed()).await;
                 }
@@ -75,15 +81,16 @@ impl Hub {
     }
 
     /// Returns which log the positions are of.
-    pub fn epoch(&self) -> &str {
+    pub fn epoch(&self) -> &Arc<str> {
         &self.0.epoch
     }
 
     /// Joins the events of one tenant, or of all.
     pub fn join(&self, tenant: Option<TenantId>) -> Feed {
-        let mut topics = self.0.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut topics = self.topics();
         let events = match tenant {
             Some(tenant) => {
+                topics.sweep();
                 topics.tenants.entry(tenant).or_insert_with(|| broadcast::Sender::new(BEHIND)).subscribe()
             }
             None => topics.all.subscribe(),
@@ -91,17 +98,41 @@ impl Hub {
         Feed { from: topics.position, events }
     }
 
+    /// Returns up to where a feed has given all that there was; nothing while it holds events that were
+    /// not taken yet.
+    pub fn reached(&self, feed: &Feed) -> Option<i64> {
+        let topics = self.topics();
+        feed.events.is_empty().then_some(topics.position)
+    }
+
+    fn topics(&self) -> MutexGuard<'_, Topics> {
+        self.0.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Reads what is new and hands it out; says whether there may be more.
     async fn read(&self, store: &Store) -> Result<bool> {
-        let after = self.0.topics.lock().unwrap_or_else(PoisonError::into_inner).position;
+        if !self.topics().is_heard() {
+            let last = store::last_position(store).await?;
+            let mut topics = self.topics();
+            // Whoever joined meanwhile was promised everything after the old position.
+            if !topics.is_heard() {
+                topics.position = topics.position.max(last);
+                return Ok(false);
+            }
+        }
+        let after = self.topics().position;
         let rows = store::events_after(store, after, None, PAGE).await?;
         let more = rows.len() as u64 == PAGE;
-        let mut topics = self.0.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        self.publish(rows);
+        Ok(more)
+    }
+
+    fn publish(&self, rows: Vec<EventRow>) {
+        let mut topics = self.topics();
         for event in rows {
-            let position = event.position.unwrap_or_default();
             let tenant = event.tenant_id;
-            let published = Arc::new(Published { position, event });
-            topics.position = position;
+            let published = Arc::new(Published::new(self.0.epoch.clone(), event));
+            topics.position = published.position;
             let _ = topics.all.send(published.clone());
             if let Some(topic) = topics.tenants.get(&tenant)
                 && topic.send(published).is_err()
@@ -109,7 +140,21 @@ impl Hub {
                 topics.tenants.remove(&tenant);
             }
         }
-        Ok(more)
+    }
+}
+
+impl Topics {
+    /// Says whether anybody is joined.
+    fn is_heard(&self) -> bool {
+        self.all.receiver_count() > 0 || self.tenants.values().any(|topic| topic.receiver_count() > 0)
+    }
+
+    /// Forgets tenants that nobody listens to, whenever they may have become half of all.
+    fn sweep(&mut self) {
+        if self.tenants.len() >= self.sweep_at {
+            self.tenants.retain(|_, topic| topic.receiver_count() > 0);
+            self.sweep_at = SWEEP.max(self.tenants.len() * 2);
+        }
     }
 }
 

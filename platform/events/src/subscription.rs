@@ -15,6 +15,16 @@ pub enum Kinds {
     All,
 }
 
+impl Kinds {
+    /// Returns the types; nothing means all.
+    pub fn list(self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::Of(kinds) => Some(kinds),
+            Self::All => None,
+        }
+    }
+}
+
 /// Applies an event: what it changes, and that it was applied, are kept together or not at all.
 pub trait Subscriber: Send + Sync + 'static {
     /// Applies one event in a transaction of the event's tenant. An error undoes it; the event comes
@@ -31,19 +41,28 @@ pub struct Subscription {
     pub kinds: Kinds,
     /// Whether it may see events again from an earlier position, at an operator's word.
     pub replayable: bool,
+    /// Whether it begins with what comes after its first start, instead of with all there is.
+    pub from_now: bool,
     pub(crate) subscriber: Arc<dyn Subscriber>,
 }
 
 impl Subscription {
     /// Returns a subscription that may be replayed: applying an event again changes nothing.
     pub fn new(name: &'static str, kinds: Kinds, subscriber: impl Subscriber) -> Self {
-        Self { name, kinds, replayable: true, subscriber: Arc::new(subscriber) }
+        Self { name, kinds, replayable: true, from_now: false, subscriber: Arc::new(subscriber) }
     }
 
     /// Says that applying an event again would change something.
     #[must_use]
     pub fn once(mut self) -> Self {
         self.replayable = false;
+        self
+    }
+
+    /// Says that what is in the log when it first starts is none of its business.
+    #[must_use]
+    pub fn from_now(mut self) -> Self {
+        self.from_now = true;
         self
     }
 

@@ -1,73 +1,16 @@
-//! Reading the event log over HTTP: what changed in the caller's tenant, in order, from any
-//! position. Each type of event says who may learn of it. Not for live streams, which stand on the
-//! same log.
+//! The event log over HTTP: as a list, and as a stream of what happens. Each type of event says who
+//! may learn of it, and both ask the same question. Not for sockets, which stand on the same log.
 
-use std::collections::BTreeMap;
+mod following;
+mod list;
+mod selection;
+mod stream;
+
 use std::sync::Arc;
 
-use axum::extract::State;
-use kernel::{Answer, Ctx, Cursor, Error, Id, Timestamp};
-use serde::{Deserialize, Serialize};
-use store::{EventFilter, EventKind, EventRow};
-use utoipa::ToSchema;
-use web::{Caller, Query};
-
-use crate::app::App;
 use crate::manifest::{Audience, EventType, PermissionType, Role, Service};
 use crate::operation::Operation;
-
-/// Names an event.
-type EventId = Id<EventKind>;
-
-/// Something that happened.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct Event {
-    /// Names the event.
-    id: EventId,
-    /// Its place in the order of all events; gaps are other tenants' events.
-    position: i64,
-    /// Its type.
-    #[serde(rename = "type")]
-    kind: String,
-    /// The id of what changed.
-    subject: String,
-    /// The version of what changed, after the change; 0 for what has none.
-    subject_version: i64,
-    /// Who did it.
-    actor: String,
-    /// The request that did it.
-    request_id: String,
-    /// The chain of requests that it belongs to.
-    correlation_id: String,
-    /// When it happened.
-    occurred_at: Timestamp,
-    /// Why, where a superadmin had to say it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-    /// What is known of it.
-    data: serde_json::Value,
-}
-
-/// A page of events.
-#[derive(Debug, Serialize, ToSchema)]
-struct EventPage {
-    /// The events, oldest first.
-    items: Vec<Event>,
-    /// Send it back as `cursor` to read on; null when there is nothing more for now.
-    next: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Asked {
-    after: Option<i64>,
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    subject: Option<String>,
-    limit: Option<u64>,
-    cursor: Option<String>,
-}
+use selection::Catalogue;
 
 const READ: [(Audience, PermissionType); 3] = [
     (
@@ -88,94 +31,50 @@ const READ: [(Audience, PermissionType); 3] = [
     ),
 ];
 
+/// What it takes to follow the events of other tenants.
+const READ_TENANTS: PermissionType = PermissionType {
+    name: "events.tenants.read",
+    role: Role::Superadmin,
+    summary: "Follow the events of all tenants",
+};
+
 /// What every service may publish.
-const COMMON: [EventType; 1] = [EventType {
-    name: "audit.export",
-    audience: Audience::Admins,
-    retention_days: None,
-    summary: "Somebody exported a collection",
-}];
+const COMMON: [EventType; 4] = [
+    EventType {
+        name: "audit.export",
+        audience: Audience::Admins,
+        retention_days: None,
+        summary: "Somebody exported a collection",
+    },
+    EventType {
+        name: "audit.watch",
+        audience: Audience::Admins,
+        retention_days: Some(365),
+        summary: "Somebody who runs the platform followed the events of other tenants",
+    },
+    EventType {
+        name: "system.alert.raised",
+        audience: Audience::Admins,
+        retention_days: Some(365),
+        summary: "Something needs a person; data tells what, and what to do",
+    },
+    EventType {
+        name: "events.subscription.skipped",
+        audience: Audience::Admins,
+        retention_days: None,
+        summary: "An operator let a subscription go on without an event; the reason says why",
+    },
+];
 
 /// Returns the service that reads the log, given the types that the other services publish.
 pub fn event_log(services: &[Service]) -> Service {
     let declared = services.iter().flat_map(|service| service.events.iter().copied()).chain(COMMON);
-    let types: Arc<BTreeMap<&'static str, Audience>> =
-        Arc::new(declared.map(|kind| (kind.name, kind.audience)).collect());
-    let handler =
-        move |state: State<App>, caller: Caller, query: Query<Asked>| list(types.clone(), state, caller, query);
-    let operation = Operation::get("/api/events", "events_list_events", handler)
-        .permission("events.members.read")
-        .query::<i64>("after", "Only events after this position.")
-        .query::<String>("type", "Only this type.")
-        .query::<String>("subject", "Only events about this id.")
-        .query::<u64>("limit", "How many at most, up to 200; 50 unless said.")
-        .query::<String>("cursor", "Where to go on: `next` of the page before.")
-        .describe(
-            "List events",
-            "Gives what happened in the tenant, oldest first, as far as the caller may learn of it. A reader that has \
-             seen a position never later meets a smaller one.",
-        )
-        .gives::<EventPage>(200, "A page")
-        .problems(&[400]);
+    let catalogue = Arc::new(Catalogue::of(declared));
+    let operations: [Operation; 2] = [list::operation(catalogue.clone()), stream::operation(catalogue)];
     Service::new("events", "The log of what changed")
-        .routes([operation])
+        .routes(operations)
         .permissions(READ.map(|(_, permission)| permission))
+        .permissions([READ_TENANTS])
         .events(COMMON)
-}
-
-fn may_see(ctx: &Ctx, audience: Audience) -> bool {
-    READ.iter().any(|(known, permission)| *known == audience && ctx.permissions().allows(permission.name))
-}
-
-const SORT: &str = "position";
-
-async fn list(
-    types: Arc<BTreeMap<&'static str, Audience>>,
-    State(app): State<App>,
-    Caller(ctx): Caller,
-    Query(asked): Query<Asked>,
-) -> web::Result {
-    let wrong = |field: &str, message: &str| {
-        Error::invalid("request.invalid_query", "the query is not valid").field(field, message)
-    };
-    let limit = asked.limit.unwrap_or(50);
-    if !(1..=200).contains(&limit) {
-        return Err(wrong("limit", "must be a number from 1 to 200").into());
-    }
-    let mut after = asked.after.unwrap_or(0);
-    if let Some(cursor) = asked.cursor {
-        let cursor = Cursor::decode(&cursor, SORT)?;
-        after = cursor.key.as_i64().unwrap_or(after);
-    }
-    let visible = types.iter().filter(|(_, audience)| may_see(&ctx, **audience)).map(|(name, _)| *name);
-    let kinds: Vec<&'static str> = match &asked.kind {
-        Some(kind) => visible.filter(|name| name == kind).collect(),
-        None => visible.collect(),
-    };
-    let filter = EventFilter { kinds, subject: asked.subject };
-    let reader = app.store.read(&ctx).await?;
-    let mut rows = reader.events_after(after, &filter, limit + 1).await?;
-    reader.close().await?;
-    let more = rows.len() as u64 > limit;
-    rows.truncate(limit as usize);
-    let last = rows.last().filter(|_| more).and_then(|row| row.position.map(|position| (position, row.id)));
-    let next = last.map(|(position, id)| Cursor::after(SORT, position.into(), id.uuid()).encode());
-    let items = rows.into_iter().map(view).collect();
-    Ok(Answer::ok(&EventPage { items, next })?.into())
-}
-
-fn view(row: EventRow) -> Event {
-    Event {
-        id: row.id,
-        position: row.position.unwrap_or_default(),
-        kind: row.kind,
-        subject: row.subject,
-        subject_version: row.subject_version,
-        actor: row.actor,
-        request_id: row.request_id,
-        correlation_id: row.correlation_id,
-        occurred_at: row.occurred_at,
-        reason: row.reason,
-        data: serde_json::from_str(&row.data).unwrap_or_default(),
-    }
+        .migrations(events::MIGRATIONS.steps)
 }

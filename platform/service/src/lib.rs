@@ -10,7 +10,9 @@ mod guard;
 mod manifest;
 mod openapi;
 mod operation;
+mod provision;
 mod resource;
+mod task_routes;
 
 pub use app::{App, Live};
 pub use backend::{Backend, Local, Remote};
@@ -19,4 +21,6 @@ pub use event_log::event_log;
 pub use manifest::{Audience, EventType, PermissionType, Role, Service};
 pub use openapi::{document, shaped};
 pub use operation::{Access, Operation, Parameter, Shape};
+pub use provision::{NewTenant, Provisioning, check_slug};
+pub use task_routes::task_service;
 pub use resource::{Field, FieldKind, Permissions, Resource, Spec, UpdateVerb, set_if};

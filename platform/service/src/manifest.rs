@@ -8,6 +8,7 @@ use tasks::{Job, Saga, Schedule};
 
 use crate::app::App;
 use crate::operation::Operation;
+use crate::provision::Provisioning;
 
 /// The roles that permissions are given to by default; each includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -109,6 +110,8 @@ pub struct Service {
     pub schedules: Vec<Schedule>,
     /// What it does in several steps.
     pub sagas: Vec<Saga>,
+    /// Its part in making a tenant.
+    pub provisioning: Vec<Provisioning>,
     extensions: Vec<Extend>,
 }
 
@@ -130,6 +133,7 @@ impl Service {
             jobs: Vec::new(),
             schedules: Vec::new(),
             sagas: Vec::new(),
+            provisioning: Vec::new(),
             extensions: Vec::new(),
         }
     }
@@ -201,6 +205,13 @@ impl Service {
     #[must_use]
     pub fn sagas(mut self, sagas: impl IntoIterator<Item = Saga>) -> Self {
         self.sagas.extend(sagas);
+        self
+    }
+
+    /// Adds a part in making a tenant.
+    #[must_use]
+    pub fn provisions(mut self, part: Provisioning) -> Self {
+        self.provisioning.push(part);
         self
     }
 

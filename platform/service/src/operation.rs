@@ -88,6 +88,8 @@ pub struct Operation {
     pub body_limit: usize,
     /// Whether the document leaves it out.
     pub hidden: bool,
+    /// Whether it opens a connection that stays: a browser may come with a ticket or its cookie.
+    pub live: bool,
     pub(crate) summary: String,
     pub(crate) description: String,
     pub(crate) parameters: Vec<Parameter>,
@@ -117,6 +119,7 @@ impl Operation {
             upstream_path: None,
             body_limit: DEFAULT_BODY_LIMIT,
             hidden: false,
+            live: false,
             summary: String::new(),
             description: String::new(),
             parameters: Vec::new(),
@@ -163,6 +166,13 @@ impl Operation {
     #[must_use]
     pub fn hidden(mut self) -> Self {
         self.hidden = true;
+        self
+    }
+
+    /// Says that it opens a connection that stays: a stream, or an upgrade.
+    #[must_use]
+    pub fn live(mut self) -> Self {
+        self.live = true;
         self
     }
 

@@ -1,7 +1,7 @@
 //! Reading the event log across tenants, as the dispatcher and live streams do, and thinning it out.
 //! Not for requests: a caller reads its own tenant's events through a Reader.
 
-use kernel::{Error, Result, Timestamp};
+use kernel::{Error, Result, TenantId, Timestamp};
 use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Query};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _};
 
@@ -9,7 +9,7 @@ use crate::event::{Column, Entity, Model};
 use crate::failure::from_database;
 use crate::listen::order;
 use crate::system::Purpose;
-use crate::Store;
+use crate::{Store, Writer};
 
 /// Which log this is, and from where to where it can be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +55,58 @@ pub async fn events_after(store: &Store, position: i64, kinds: Option<&[&str]>, 
     let rows = system.all(select).await?;
     system.close().await?;
     Ok(rows)
+}
+
+/// Returns the events of one tenant after a position, oldest first; of these types only, or of all.
+pub async fn tenant_events_after(
+    store: &Store,
+    tenant: TenantId,
+    position: i64,
+    kinds: Option<&[&str]>,
+    limit: u64,
+) -> Result<Vec<Model>> {
+    // The index of a tenant's events is by position on both engines.
+    let mut select = Entity::find()
+        .filter(Column::TenantId.eq(tenant))
+        .filter(Column::Position.gt(position))
+        .order_by_asc(Column::Position)
+        .limit(limit);
+    if let Some(kinds) = kinds {
+        select = select.filter(Column::Kind.is_in(kinds.iter().copied()));
+    }
+    let system = store.system_read(Purpose::Dispatch).await?;
+    let rows = system.all(select).await?;
+    system.close().await?;
+    Ok(rows)
+}
+
+/// Counts the events after a position, of one tenant or of all, of these types only or of all.
+pub async fn count_events_after(
+    store: &Store,
+    tenant: Option<TenantId>,
+    position: i64,
+    kinds: Option<&[&str]>,
+) -> Result<u64> {
+    let order = if tenant.is_some() { Column::Position } else { order(store) };
+    let mut select = Entity::find().select_only().column_as(Column::Seq.count(), "events").filter(order.gt(position));
+    if let Some(tenant) = tenant {
+        select = select.filter(Column::TenantId.eq(tenant));
+    }
+    if let Some(kinds) = kinds {
+        select = select.filter(Column::Kind.is_in(kinds.iter().copied()));
+    }
+    let system = store.system_read(Purpose::Dispatch).await?;
+    let rows = system.rows(&select.into_query()).await?;
+    system.close().await?;
+    let count = rows.first().map(|row| row.try_get_by_index::<i64>(0)).transpose().map_err(from_database)?;
+    Ok(u64::try_from(count.unwrap_or(0)).unwrap_or(0))
+}
+
+impl Writer<'_> {
+    /// Says that an event caused what follows: what is recorded belongs to its chain of requests.
+    pub fn follow(&mut self, event: &Model) {
+        self.stamp.correlation_id.clone_from(&event.correlation_id);
+    }
 }
 
 /// Removes at most `limit` events of one type that happened before a moment and are no newer than a

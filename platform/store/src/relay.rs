@@ -6,7 +6,7 @@ use kernel::Result;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, LockType, Order, Query};
 
 use crate::system::{Purpose, System};
-use crate::{Engine, Store};
+use crate::{Engine, Store, fault};
 
 const BATCH: u64 = 1_000;
 
@@ -19,9 +19,13 @@ pub async fn assign_positions(store: &Store) -> Result<u64> {
     loop {
         let system = store.system(Purpose::Relay).await?;
         let count = assign_batch(&system).await?;
+        if count > 0 {
+            fault::point("relay.before_commit").await?;
+        }
         system.commit().await?;
         assigned += count;
         if count > 0 {
+            fault::point("relay.after_commit").await?;
             store.ring();
         }
         if count < BATCH {

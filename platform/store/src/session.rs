@@ -13,7 +13,7 @@ use sea_orm::{DatabaseTransaction, DbErr};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::AbortHandle;
 
-use crate::failure;
+use crate::{failure, fault};
 use crate::lane::{self, Turn};
 use crate::listen::{Committed, Listeners};
 use crate::statistics::{InUse, Statistics};
@@ -234,6 +234,11 @@ fn spoiled() -> Error {
 
 impl Held {
     async fn end(&self, open: Open, keep: bool) -> Result<()> {
+        let publishes = keep && !self.recorded.lock().expect("nothing panics while it is held").is_empty();
+        if publishes && let Err(error) = fault::point("publish.before_commit").await {
+            let _ = open.finish(false).await;
+            return Err(error);
+        }
         let ended = open.finish(keep).await;
         if let Some(writing) = &self.writing {
             writing.statistics.count_end(keep && ended.is_ok());
@@ -272,7 +277,8 @@ impl Held {
                 "transaction.abort: the database refused"
             ),
         }
-        ended.map_err(|error| failure::from_database(DbErr::clone(&error)))
+        ended.map_err(|error| failure::from_database(DbErr::clone(&error)))?;
+        if publishes { fault::point("publish.after_commit").await } else { Ok(()) }
     }
 }
 

@@ -39,7 +39,7 @@ pub struct TenantRecord {
     pub slug: String,
     /// Its name for people.
     pub name: String,
-    /// `active` or `suspended`.
+    /// `provisioning`, `active` or `suspended`.
     pub state: String,
     /// What it has booked.
     pub plan: String,
@@ -60,10 +60,34 @@ impl TenantRecord {
     pub fn is_active(&self) -> bool {
         self.state == ACTIVE
     }
+
+    /// Says whether it is still being made: then it has no events, and may yet be taken back.
+    pub fn is_provisioning(&self) -> bool {
+        self.state == PROVISIONING
+    }
 }
 
 /// The state of a tenant whose people may work.
 const ACTIVE: &str = "active";
+/// The state of a tenant that is still being made.
+const PROVISIONING: &str = "provisioning";
+
+/// A tenant that is to be made in several steps.
+#[derive(Clone, Copy, Debug)]
+pub struct TenantDraft<'a> {
+    /// The tenant's id, known before there is a row.
+    pub id: TenantId,
+    /// Its short name in addresses.
+    pub slug: &'a str,
+    /// Its name for people.
+    pub name: &'a str,
+    /// What it has booked; `free` unless said.
+    pub plan: Option<&'a str>,
+    /// Its IANA time zone; `UTC` unless said.
+    pub time_zone: Option<&'a str>,
+    /// Its ISO 4217 currency; `EUR` unless said.
+    pub currency: Option<&'a str>,
+}
 
 impl From<Model> for TenantRecord {
     fn from(row: Model) -> Self {
@@ -101,19 +125,37 @@ pub struct TenantFilter {
 impl System {
     /// Creates a tenant.
     pub async fn create_tenant(&self, slug: &str, name: &str) -> Result<TenantRecord> {
+        let draft = TenantDraft { id: Id::new(), slug, name, plan: None, time_zone: None, currency: None };
+        self.insert_tenant(draft, ACTIVE).await
+    }
+
+    /// Begins a tenant that is made in several steps: it is `provisioning` until it is changed.
+    pub async fn begin_tenant(&self, draft: TenantDraft<'_>) -> Result<TenantRecord> {
+        self.insert_tenant(draft, PROVISIONING).await
+    }
+
+    async fn insert_tenant(&self, draft: TenantDraft<'_>, state: &str) -> Result<TenantRecord> {
+        let TenantDraft { id, slug, name, plan, time_zone, currency } = draft;
         let row = ActiveModel {
-            id: Set(Id::new()),
+            id: Set(id),
             slug: Set(slug.to_owned()),
             name: Set(name.to_owned()),
-            state: Set(ACTIVE.to_owned()),
+            state: Set(state.to_owned()),
             created_at: Set(self.now),
-            plan: Set("free".to_owned()),
-            time_zone: Set("UTC".to_owned()),
-            currency: Set("EUR".to_owned()),
+            plan: Set(plan.unwrap_or("free").to_owned()),
+            time_zone: Set(time_zone.unwrap_or("UTC").to_owned()),
+            currency: Set(currency.unwrap_or("EUR").to_owned()),
             version: Set(1),
             updated_at: Set(self.now),
         };
         Ok(self.insert(row).await?.into())
+    }
+
+    /// Removes a tenant that is still being made, and says whether there was one; it must have no rows
+    /// left. No other tenant is ever removed so.
+    pub async fn abandon_tenant(&self, id: TenantId) -> Result<bool> {
+        let delete = Entity::delete_many().filter(Column::Id.eq(id)).filter(Column::State.eq(PROVISIONING));
+        Ok(self.execute(&delete.into_query()).await? > 0)
     }
 
     /// Finds a tenant by its slug.

@@ -42,6 +42,11 @@ impl Writer<'_> {
         self.stamp.now
     }
 
+    /// Returns the id of the chain of requests that this belongs to.
+    pub fn correlation_id(&self) -> &str {
+        &self.stamp.correlation_id
+    }
+
     /// Claims the request's idempotency key; a key that was answered before ends the request here.
     pub(crate) async fn claim_key(mut self) -> Result<Self> {
         let Some(key) = &self.idempotency else { return Ok(self) };

@@ -44,6 +44,17 @@ impl Default for Retry {
     }
 }
 
+impl Retry {
+    /// Returns how long to wait after this attempt.
+    pub(crate) fn pause(&self, attempt: i64) -> Duration {
+        let doublings = u32::try_from(attempt.saturating_sub(1)).unwrap_or(0).min(30);
+        let pause = self.first.saturating_mul(1 << doublings).min(self.longest);
+        // Tasks that failed together do not come back together.
+        let random = f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX);
+        pause.mul_f64(0.8 + 0.4 * random)
+    }
+}
+
 /// A kind of work.
 #[derive(Clone)]
 pub struct Job {
@@ -74,5 +85,20 @@ impl Job {
     pub fn per_tenant(mut self, most: usize) -> Self {
         self.per_tenant = Some(most);
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_within_a_fifth_and_have_a_longest() {
+        let retry = Retry { attempts: 9, first: Duration::from_secs(10), longest: Duration::from_secs(60) };
+        for (attempt, seconds) in [(1, 10.0), (2, 20.0), (3, 40.0), (4, 60.0), (40, 60.0)] {
+            let pauses: Vec<f64> = (0..50).map(|_| retry.pause(attempt).as_secs_f64() / seconds).collect();
+            assert!(pauses.iter().all(|share| (0.8..=1.2).contains(share)), "{attempt}: {pauses:?}");
+            assert!(pauses.iter().any(|share| *share != pauses[0]), "jitter");
+        }
     }
 }

@@ -1,14 +1,26 @@
 //! Several steps that happen all or are all undone, across services and crashes. Not for what fits
 //! into one transaction.
 
+mod call;
+mod execute;
+mod history;
+pub(crate) mod row;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use kernel::{Ctx, Result, TenantId};
+use kernel::{Ctx, Error, Result, TenantId};
+use sea_orm::{ColumnTrait as _, Set};
 use serde_json::Value;
 use store::{Store, Writer};
 
-use crate::queue::TaskId;
+use crate::job::{Job, Retry};
+use crate::queue::{self, NewTask, TaskId};
+use crate::run;
+use execute::Executor;
+use row::SagaState;
 
 /// One step of a saga.
 pub trait StepWork: Send + Sync + 'static {
@@ -46,11 +58,20 @@ pub struct Saga {
     pub steps: Vec<Step>,
 }
 
+impl Saga {
+    /// How long after its start a saga that is not through yet is taken back.
+    pub const DEADLINE: Duration = Duration::from_secs(3_600);
+}
+
 /// A saga in the middle of a step.
 pub struct SagaRun {
     pub(crate) store: Store,
     pub(crate) tenant: TenantId,
     pub(crate) id: TaskId,
+    pub(crate) step: &'static str,
+    pub(crate) input: Value,
+    pub(crate) results: BTreeMap<String, Value>,
+    pub(crate) correlation_id: String,
 }
 
 impl SagaRun {
@@ -71,27 +92,72 @@ impl SagaRun {
 
     /// Returns the key that this step's effects carry; the same in every attempt.
     pub fn key(&self) -> String {
-        unimplemented!("the engine's author writes this")
+        format!("{}/{}", self.id, self.step)
     }
 
     /// Returns a context in which the product acts for the saga's tenant.
     pub fn ctx(&self) -> Ctx {
-        unimplemented!("the engine's author writes this")
+        run::context(self.tenant, self.id, &self.correlation_id)
     }
 
     /// Returns what the saga was started with.
     pub fn input(&self) -> &Value {
-        unimplemented!("the engine's author writes this")
+        &self.input
     }
 
     /// Returns what an earlier step gave; for `undo`, what this step gave too, if that is known.
-    pub fn result_of(&self, _step: &str) -> Option<&Value> {
-        unimplemented!("the engine's author writes this")
+    pub fn result_of(&self, step: &str) -> Option<&Value> {
+        self.results.get(step)
     }
 }
 
+/// The job that runs sagas of every kind.
+pub(crate) const JOB: &str = "tasks.saga";
+
 /// Starts a saga in the transaction of the change that asks for it. A second start under the same key
 /// gives the first one's task.
-pub async fn start_saga(_writer: &mut Writer<'_>, _saga: &Saga, _key: &str, _input: Value) -> Result<TaskId> {
-    unimplemented!("the engine's author writes this")
+pub async fn start_saga(writer: &mut Writer<'_>, saga: &Saga, key: &str, input: Value) -> Result<TaskId> {
+    writer.alone(&format!("saga/{}/{key}", saga.name)).await?;
+    let present = writer
+        .select_with_deleted::<row::Entity>()
+        .filter(row::Column::Name.eq(saga.name))
+        .filter(row::Column::Key.eq(key));
+    if let Some(present) = present.one().await? {
+        return Ok(present.id);
+    }
+    let payload = serde_json::json!({ "saga": saga.name, "version": saga.version });
+    let task = queue::enqueue(writer, NewTask::new(JOB, payload)).await?;
+    let model = row::ActiveModel {
+        id: Set(task.id),
+        name: Set(saga.name.to_owned()),
+        version: Set(saga.version),
+        key: Set(key.to_owned()),
+        input: Set(input.to_string()),
+        state: Set(SagaState::Running.name().to_owned()),
+        deadline: Set(writer.now().plus(Saga::DEADLINE)),
+        failures: Set(0),
+        ..row::ActiveModel::default()
+    };
+    writer.append::<row::Entity>(model).await?;
+    Ok(task.id)
+}
+
+/// Returns the job that runs these sagas. Several versions of one may run side by side.
+pub(crate) fn job(sagas: Vec<Saga>) -> Result<Job> {
+    let mut known = BTreeMap::new();
+    for saga in sagas {
+        let mut names: Vec<&str> = saga.steps.iter().map(|step| step.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        if names.len() < saga.steps.len() {
+            return Err(Error::internal(format!("two steps of the saga {} have one name", saga.name)));
+        }
+        let (name, version) = (saga.name, saga.version);
+        if known.insert((name.to_owned(), version), saga).is_some() {
+            return Err(Error::internal(format!("two sagas are called {name}, version {version}")));
+        }
+    }
+    // A saga counts its own failures: it ends completed or taken back, and never as a dead letter.
+    let retry = Retry { attempts: u32::MAX, ..Retry::default() };
+    Ok(Job::new(JOB, Executor { sagas: known }).retry(retry))
 }

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use events::Hub;
+use events::{Dispatcher, Hub};
 use gateway::{
     Door, DoorConfig, DoorParts, Entry, Gate, Metrics, Mount, OperatorToken, Plan, TokenCache, TokenCacheConfig,
     TrustedProxies,
@@ -15,7 +15,8 @@ use identity::{Authenticator, Identity, RolePermissions, Settings};
 use kernel::{Clock, Timestamp};
 use serde_json::Value;
 use service::{App, Backend, Live, Local, Service};
-use store::{Engine, Store, Vault, Walls};
+use store::{Store, Vault, Walls};
+use tasks::{Engine, EngineConfig};
 use tokio::runtime::Handle;
 use web::{Authenticate, Connections};
 
@@ -33,7 +34,7 @@ const TRUSTED_PROXY: &str = "192.0.2.254";
 
 /// An application under test.
 pub struct TestApp {
-    door: Door,
+    door: Arc<Door>,
     pub(crate) store: Store,
     database: Database,
     clock: Clock,
@@ -42,6 +43,8 @@ pub struct TestApp {
     pub(crate) minted: Minted,
     tokens: Arc<TokenCache>,
     connections: Connections,
+    dispatcher: Dispatcher,
+    engine: Engine,
     identity: Identity,
     pub(crate) letters: Letters,
     templates: matchit::Router<&'static str>,
@@ -51,11 +54,11 @@ pub struct TestApp {
 impl TestApp {
     /// Returns these services on a fresh SQLite database.
     pub async fn sqlite(services: Vec<Service>) -> Self {
-        Self::start(Engine::Sqlite, services, Walls::default()).await
+        Self::start(store::Engine::Sqlite, services, Walls::default()).await
     }
 
     /// Returns these services on a fresh database of this engine, behind these walls.
-    pub async fn start(engine: Engine, services: Vec<Service>, walls: Walls) -> Self {
+    pub async fn start(engine: store::Engine, services: Vec<Service>, walls: Walls) -> Self {
         let mut database = Database::new(engine).await;
         database.config.walls = walls;
         Self::over(database, services).await
@@ -78,6 +81,9 @@ impl TestApp {
         }
         let clock = Clock::manual(Timestamp::parse("2026-11-21T08:00:00Z").expect("a time"));
         store::register_constraints(services.iter().flat_map(|service| service.constraints.clone()).collect());
+        if !services.iter().any(|service| service.name == "tasks") {
+            services.push(service::task_service());
+        }
         let migrations: Vec<_> = services.iter().map(|service| service.migrations).collect();
         store::migrate(&database.config, &migrations, &clock).await.expect("the schema is made");
         let store = Store::open(database.config.clone(), clock.clone()).await.expect("the store opens");
@@ -103,6 +109,16 @@ impl TestApp {
         let live = Live { hub, connections: connections.clone(), authenticate: authenticate.clone() };
         let app = App { store: store.clone(), live };
         let entry = Entry::Public(Gate { cache: tokens.clone(), authenticate });
+        let subscriptions = services.iter().flat_map(|service| service.subscriptions.iter().cloned()).collect();
+        let dispatcher = Dispatcher::new(store.clone(), subscriptions);
+        let engine = Engine::new(
+            store.clone(),
+            services.iter().flat_map(|service| service.jobs.iter().cloned()).collect(),
+            services.iter().flat_map(|service| service.schedules.iter().cloned()).collect(),
+            services.iter().flat_map(|service| service.sagas.iter().cloned()).collect(),
+            EngineConfig::default(),
+        );
+        let engine = engine.expect("no two jobs have one name");
         let mut templates = matchit::Router::new();
         for operation in services.iter().flat_map(|service| &service.operations) {
             // Several methods share a template: the first one names it.
@@ -119,6 +135,7 @@ impl TestApp {
         let parts = DoorParts {
             entry,
             operator: OperatorToken::new(OPERATOR),
+            origin: gateway::PublicOrigin::default(),
             trusted_proxies: TrustedProxies::parse(&[TRUSTED_PROXY]).expect("an address"),
             runtime: Handle::current(),
             connections: connections.clone(),
@@ -126,7 +143,7 @@ impl TestApp {
             config: DoorConfig::default(),
             working: Arc::default(),
         };
-        let door = Door::new(plan, parts, &metrics);
+        let door = Arc::new(Door::new(plan, parts, &metrics));
         let names = AtomicU64::new(0);
         Self {
             door,
@@ -138,6 +155,8 @@ impl TestApp {
             minted,
             tokens,
             connections,
+            dispatcher,
+            engine,
             identity,
             letters,
             templates,
@@ -147,6 +166,10 @@ impl TestApp {
 
     pub(crate) fn door(&self) -> &Door {
         &self.door
+    }
+
+    pub(crate) fn shared_door(&self) -> Arc<Door> {
+        self.door.clone()
     }
 
     /// Returns the store.
@@ -204,9 +227,37 @@ impl TestApp {
         store::assign_positions(&self.store).await.expect("positions");
     }
 
+    /// Does what a running server does beside requests until nothing is left that is due: gives events
+    /// their positions, hands them to subscriptions and works on tasks.
+    pub async fn settle(&self) {
+        loop {
+            self.relay().await;
+            let applied = self.dispatcher.run_until_idle().await.expect("the log can be read");
+            let worked = self.engine.run_until_idle().await.expect("the queue can be read");
+            if applied == 0 && worked == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Returns the dispatcher of the services' subscriptions.
+    pub fn dispatcher(&self) -> &Dispatcher {
+        &self.dispatcher
+    }
+
+    /// Returns the engine of the services' tasks.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// Returns everything that the tenant has; equal twice means that nothing changed.
     pub async fn digest(&self, tenant: &TestTenant) -> Vec<String> {
         crate::digest::digest(&self.database, tenant.id).await
+    }
+
+    /// Returns everything that the database has.
+    pub async fn dump(&self) -> Vec<String> {
+        crate::digest::dump(&self.database).await
     }
 
     /// Notes which route answered how, for the contract's tally.

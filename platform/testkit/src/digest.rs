@@ -12,6 +12,34 @@ async fn texts(connection: &DatabaseConnection, sql: &str) -> Vec<String> {
     rows.iter().map(|row| row.try_get_by_index(0).expect("text")).collect()
 }
 
+/// Returns every row of a table that meets a condition.
+async fn rows_of(connection: &DatabaseConnection, table: &str, condition: &str) -> Vec<String> {
+    let sql = if connection.get_database_backend() == DbBackend::Sqlite {
+        let columns = texts(connection, &format!("SELECT name FROM pragma_table_info('{table}')")).await;
+        let quoted: Vec<String> = columns.iter().map(|column| format!("quote(\"{column}\")")).collect();
+        format!("SELECT {} AS row FROM {table} WHERE {condition} ORDER BY row", quoted.join(" || '|' || "))
+    } else {
+        // What the relay fills in later is not a change.
+        format!("SELECT (to_jsonb(t) - 'position')::text AS row FROM {table} t WHERE {condition} ORDER BY row")
+    };
+    texts(connection, &sql).await.into_iter().map(|row| format!("{table}: {row}")).collect()
+}
+
+/// Returns every row of the database, table by table.
+pub(crate) async fn dump(database: &Database) -> Vec<String> {
+    let connection = crate::database::connect(&database.config.url).await;
+    let tables = match connection.get_database_backend() {
+        DbBackend::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1",
+        _ => "SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1",
+    };
+    let mut found = Vec::new();
+    for table in texts(&connection, tables).await {
+        found.extend(rows_of(&connection, &table, "true").await);
+    }
+    let _ = connection.close().await;
+    found
+}
+
 /// Returns every row of the tenant, table by table.
 pub(crate) async fn digest(database: &Database, tenant: TenantId) -> Vec<String> {
     let connection = crate::database::connect(&database.config.url).await;
@@ -27,20 +55,8 @@ pub(crate) async fn digest(database: &Database, tenant: TenantId) -> Vec<String>
         texts(&connection, tables).await.into_iter().map(|table| (table, "tenant_id")).collect();
     keys.push(("tenant".to_owned(), "id"));
     for (table, key) in keys {
-        let sql = if sqlite {
-            let columns = texts(&connection, &format!("SELECT name FROM pragma_table_info('{table}')")).await;
-            let quoted: Vec<String> = columns.iter().map(|column| format!("quote(\"{column}\")")).collect();
-            let id = tenant.uuid().simple();
-            format!("SELECT {} AS row FROM {table} WHERE {key} = x'{id}' ORDER BY row", quoted.join(" || '|' || "))
-        } else {
-            // What the relay fills in later is not a change.
-            format!(
-                "SELECT (to_jsonb(t) - 'position')::text AS row FROM {table} t WHERE {key} = '{}' ORDER BY row",
-                tenant.uuid()
-            )
-        };
-        let rows = texts(&connection, &sql).await;
-        found.extend(rows.into_iter().map(|row| format!("{table}: {row}")));
+        let id = if sqlite { format!("x'{}'", tenant.uuid().simple()) } else { format!("'{}'", tenant.uuid()) };
+        found.extend(rows_of(&connection, &table, &format!("{key} = {id}")).await);
     }
     let _ = connection.close().await;
     found

@@ -5,12 +5,15 @@
 mod app;
 mod database;
 mod digest;
+mod listen;
 mod people;
 mod request;
+mod stream;
 mod sweep;
 
 pub use app::TestApp;
 pub use database::{Database, engines, postgres_url};
 pub use people::TestTenant;
 pub use request::{TestRequest, TestResponse};
+pub use stream::{Block, TestStream};
 pub use sweep::{Attempt, Expect, Sweep};

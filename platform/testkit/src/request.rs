@@ -8,6 +8,7 @@ use serde_json::Value;
 use web::PeerAddress;
 
 use crate::app::TestApp;
+use crate::stream::TestStream;
 
 const ANSWER_LIMIT: usize = 64 << 20;
 
@@ -70,14 +71,21 @@ impl<'a> TestRequest<'a> {
 
     /// Walks through the door.
     pub async fn send(self) -> TestResponse {
+        let stream = self.open().await;
+        let (status, headers) = (stream.status, stream.headers.clone());
+        let endless = stream.header("content-type").starts_with("text/event-stream");
+        let body = if endless { stream.until_quiet().await } else { stream.whole(ANSWER_LIMIT).await };
+        TestResponse { status, headers, body }
+    }
+
+    /// Walks through the door, and leaves the body to be read as it comes.
+    pub async fn open(self) -> TestStream {
         let mut request = self.builder.body(Body::from(self.body)).expect("a valid request");
         request.extensions_mut().insert(PeerAddress(SocketAddr::new(self.peer, 50_000)));
         let response = self.app.door().handle(request).await;
-        let (parts, body) = response.into_parts();
-        let body = axum::body::to_bytes(body, ANSWER_LIMIT).await.expect("a whole answer");
         let path = self.path.split('?').next().unwrap_or_default();
-        self.app.record_hit(&self.method, path, parts.status);
-        TestResponse { status: parts.status, headers: parts.headers, body: body.to_vec() }
+        self.app.record_hit(&self.method, path, response.status());
+        TestStream::new(response)
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use kernel::{Result, Timestamp};
+use kernel::{Error, Result, Timestamp};
 
 use crate::request::Principal;
 
@@ -21,4 +21,9 @@ pub struct Verified {
 pub trait Authenticate: Send + Sync + 'static {
     /// Returns the caller behind the token, or refuses it.
     fn bearer<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Verified>>;
+
+    /// Returns the caller behind a ticket that opens a connection at this path, once, or refuses it.
+    fn ticket<'a>(&'a self, _ticket: &'a str, _path: &'a str) -> BoxFuture<'a, Result<Verified>> {
+        Box::pin(async { Err(Error::unauthenticated("request.unauthenticated", "there are no tickets here")) })
+    }
 }

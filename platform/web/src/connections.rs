@@ -102,6 +102,11 @@ impl Connections {
         book.open.values().for_each(|entry| entry.closed.notify_one());
     }
 
+    /// Says whether the process is stopping.
+    pub fn is_closing(&self) -> bool {
+        self.book().closing
+    }
+
     /// Returns how many connections are open.
     pub fn len(&self) -> usize {
         self.book().open.len()

@@ -9,7 +9,7 @@ use crate::fresh_database::execute;
 use crate::process::{Ended, Installation, Server, code_in, portico, run};
 
 /// Every command, as it is typed.
-const COMMANDS: [&[&str]; 15] = [
+const COMMANDS: [&[&str]; 20] = [
     &[],
     &["serve"],
     &["migrate"],
@@ -19,6 +19,11 @@ const COMMANDS: [&[&str]; 15] = [
     &["admin", "rotate-keys"],
     &["admin", "superadmin"],
     &["admin", "forget-secrets"],
+    &["events"],
+    &["events", "list"],
+    &["events", "retry"],
+    &["events", "skip"],
+    &["events", "replay"],
     &["openapi"],
     &["config"],
     &["config", "show"],

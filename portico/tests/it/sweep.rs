@@ -10,10 +10,10 @@ use service::Service;
 use store::{Engine, Walls};
 use testkit::{Attempt, Database, Sweep, TestApp, TestTenant};
 
-use crate::sweep_people;
+use crate::{sweep_live, sweep_people, sweep_provision};
 
 /// What no answer to anybody but the owner may show.
-const SENTINEL: &str = "sentinel-7f3a";
+pub(crate) const SENTINEL: &str = "sentinel-7f3a";
 
 fn everything(identity: &Identity) -> Vec<Service> {
     let mut all = services::all(identity);
@@ -22,12 +22,13 @@ fn everything(identity: &Identity) -> Vec<Service> {
     let document = Arc::new(std::sync::OnceLock::new());
     document.get_or_init(|| docs::written(&service::document(&all)));
     all.push(docs::service(document));
-    all.push(operator::service(identity.clone()));
+    let own = operator::service(identity.clone(), &all);
+    all.push(own);
     all
 }
 
 /// Creates an item of the owner's and returns its path.
-async fn item(app: &TestApp, owner: &TestTenant) -> String {
+pub(crate) async fn item(app: &TestApp, owner: &TestTenant) -> String {
     let sku = kernel::TenantId::new().to_string();
     let body = json!({ "sku": sku, "name": SENTINEL });
     let made = app.post("/api/inventory").token(&owner.admin_token).json(&body).send().await.expect(201);
@@ -100,7 +101,7 @@ fn sweep() -> Sweep {
                 Attempt::at("/api/events?type=inventory.item.created&limit=200").shows(SENTINEL).own()
             })
         });
-    sweep_people::add(sweep)
+    sweep_provision::add(sweep_live::add(sweep_people::add(sweep)))
 }
 
 async fn app(engine: Engine, walls: Walls) -> TestApp {

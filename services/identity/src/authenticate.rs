@@ -7,15 +7,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kernel::{Actor, Error, PermissionSet, Result, Timestamp};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryTrait as _};
 use service::{Role, Service};
 use store::{Purpose, Store};
 use web::{CredentialKind, Principal};
 
 use crate::credentials::access_token::{self, Refusal};
+use crate::credentials::ticket::Ticket;
 use crate::queries::{self, Standing};
 use crate::state::{Credential, Identity};
-use crate::tables::token::Secret;
-use crate::tables::user;
+use crate::tables::session::SessionId;
+use crate::tables::token::{Secret, TokenId};
+use crate::tables::{ticket, user};
 
 /// What each role may do, gathered from all services.
 #[derive(Clone, Debug)]
@@ -76,7 +80,11 @@ impl Authenticator {
         let (found, now) = (queries::of_token(&system, secret.id).await?, system.now());
         system.close().await?;
         let valid = |found: &Standing| secret.matches(&found.secret_hash);
-        let found = found.filter(valid).ok_or_else(refused)?;
+        self.holder_of_token(found.filter(valid).ok_or_else(refused)?, secret.id, now)
+    }
+
+    /// Says who an API token's holder is now, and what of it the token may do.
+    fn holder_of_token(&self, found: Standing, id: TokenId, now: Timestamp) -> Result<Authenticated> {
         let scopes = found.scopes.as_deref().map(serde_json::from_str::<Vec<String>>).transpose();
         let scopes = scopes.map_err(|error| Error::internal("stored scopes are damaged").source_error(error))?;
         let until = found.expires_at;
@@ -85,9 +93,9 @@ impl Authenticator {
         if let Some(scopes) = scopes {
             principal.permissions = principal.permissions.intersection(&PermissionSet::new(scopes));
         }
-        principal.credential = secret.id.to_string().into();
+        principal.credential = id.to_string().into();
         principal.kind = CredentialKind::ApiToken;
-        self.identity.saw(Credential::Token(principal.tenant, secret.id), now);
+        self.identity.saw(Credential::Token(principal.tenant, id), now);
         Ok(Authenticated { principal, until })
     }
 
@@ -105,11 +113,56 @@ impl Authenticator {
         system.close().await?;
         let same = |found: &Standing| found.tenant == claims.organization && found.user == claims.sub;
         let found = found.filter(same).ok_or_else(refused)?;
-        let until = found.expires_at.min(Timestamp(claims.exp * 1_000_000));
+        let mut holder = self.holder_of_session(found, claims.sid, now)?;
+        holder.until = holder.until.min(Timestamp(claims.exp * 1_000_000));
+        Ok(holder)
+    }
+
+    /// Says who a session's holder is now.
+    fn holder_of_session(&self, found: Standing, id: SessionId, now: Timestamp) -> Result<Authenticated> {
+        let until = found.expires_at;
         let mut principal = self.caller(found, now)?;
-        principal.credential = claims.sid.to_string().into();
-        self.identity.saw(Credential::Session(principal.tenant, claims.sid), now);
+        principal.credential = id.to_string().into();
+        self.identity.saw(Credential::Session(principal.tenant, id), now);
         Ok(Authenticated { principal, until })
+    }
+
+    /// Returns the caller behind a ticket for this path, and spends it.
+    pub async fn ticket(&self, text: &str, path: &str) -> Result<Authenticated> {
+        let hash = Ticket::parse(text).ok_or_else(refused)?.hash();
+        let now = self.store.clock().now();
+        let stands = |row: &ticket::Model| row.path == path && row.used_at.is_none() && row.expires_at > now;
+        // A look first: the write lane is not for what strangers make up.
+        let system = self.store.system_read(Purpose::SignIn).await?;
+        let found = system.one(ticket::Entity::find_by_id(hash.clone())).await?;
+        system.close().await?;
+        let row = found.filter(stands).ok_or_else(refused)?;
+        // One statement, so that of two who come with it at the same moment one is refused.
+        let spend = ticket::Entity::update_many()
+            .col_expr(ticket::Column::UsedAt, Expr::val(now))
+            .filter(ticket::Column::TicketHash.eq(hash))
+            .filter(ticket::Column::UsedAt.is_null());
+        let system = self.store.system(Purpose::SignIn).await?;
+        if system.execute(spend.as_query()).await? == 0 {
+            system.close().await?;
+            return Err(refused());
+        }
+        let (session, token) = (row.credential.parse::<SessionId>(), row.credential.parse::<TokenId>());
+        let found = match (&session, &token) {
+            (Ok(id), _) => queries::of_session(&system, *id).await?,
+            (_, Ok(id)) => queries::of_token(&system, *id).await?,
+            _ => None,
+        };
+        system.commit().await?;
+        let same = |found: &Standing| found.tenant == row.tenant_id && found.user == row.user_id;
+        let found = found.filter(same).ok_or_else(refused)?;
+        let mut holder = match (session, token) {
+            (Ok(id), _) => self.holder_of_session(found, id, now)?,
+            (_, Ok(id)) => self.holder_of_token(found, id, now)?,
+            _ => return Err(refused()),
+        };
+        holder.until = holder.until.min(row.until);
+        Ok(holder)
     }
 
     /// Says who a credential's holder is now, if the credential still stands.

@@ -7,3 +7,4 @@ pub(crate) mod password;
 pub(crate) mod refresh_token;
 pub(crate) mod secret;
 pub(crate) mod throttle;
+pub(crate) mod ticket;

@@ -5,7 +5,7 @@ use kernel::{Error, RequestId, Result, TenantId, UserId};
 use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryTrait as _};
 use serde_json::json;
-use service::Role;
+use service::{Role, check_slug};
 use store::{Event, System, TenantRecord};
 
 use crate::tables::{membership, user};
@@ -77,21 +77,6 @@ pub(crate) async fn join(
     }
     let event = Event::about("identity.user.created", user, json!({ "role": role.name() }));
     system.record(tenant, actor, request, &event).await
-}
-
-/// Short names that would be taken for something else.
-const RESERVED: [&str; 16] = [
-    "admin", "api", "app", "auth", "billing", "docs", "health", "help", "login", "mail", "operator", "platform",
-    "portico", "status", "support", "www",
-];
-
-/// Says what is wrong with an organisation's short name, if anything.
-pub(crate) fn check_slug(slug: &str) -> Result<(), String> {
-    let letters = slug.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-    if !(3..=40).contains(&slug.len()) || !letters || slug.starts_with('-') || slug.ends_with('-') {
-        return Err("must have 3 to 40 of a-z, 0-9 and -, and no - at its ends".to_owned());
-    }
-    if RESERVED.contains(&slug) { Err("is reserved".to_owned()) } else { Ok(()) }
 }
 
 /// Returns a short name like the long one.

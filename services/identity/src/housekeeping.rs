@@ -8,12 +8,15 @@ use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Query, SelectStatement};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryTrait as _};
 use store::{Purpose, Store};
 
-use crate::tables::{code, invitation, refused, registration, reset, session, signing_key, token};
+use crate::tables::{code, invitation, refused, registration, reset, session, signing_key, ticket, token};
 
 /// How long what has expired stays, for questions.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long refused sign-ins of nobody known stay; a flood makes many.
 const REFUSED_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// How long a ticket stays that was used or came too late; each opened one connection.
+const TICKETS_KEPT: Duration = Duration::from_secs(3600);
 
 /// How long a confirmed registration stays: its person has been made.
 const CONFIRMED_KEPT: Duration = Duration::from_secs(24 * 3600);
@@ -32,6 +35,7 @@ pub async fn remove_expired(store: &Store) -> Result<u64> {
         reset::Entity::delete_many().filter(reset::Column::ExpiresAt.lt(before)).into_query(),
         registration::Entity::delete_many().filter(registration::Column::ExpiresAt.lt(before)).into_query(),
         registration::Entity::delete_many().filter(confirmed).into_query(),
+        ticket::Entity::delete_many().filter(ticket::Column::ExpiresAt.lt(now.minus(TICKETS_KEPT))).into_query(),
         refused::Entity::delete_many().filter(refused::Column::CreatedAt.lt(now.minus(REFUSED_KEPT))).into_query(),
         // A key that its successor replaced a month ago has signed nothing that still works.
         signing_key::Entity::delete_many()

@@ -6,6 +6,7 @@
 mod admission;
 mod authenticate;
 mod bootstrap;
+mod contact;
 mod credentials;
 mod ending;
 mod enrol;
@@ -16,6 +17,7 @@ mod migrations;
 mod opening;
 mod origin;
 mod proof;
+mod provision;
 mod queries;
 mod revocation;
 mod routes;
@@ -28,6 +30,7 @@ pub use bootstrap::{
     FirstStart, Member, NewMember, SignInCode, add_member, create_sign_in_code, first_start, issue_token,
     set_superadmin,
 };
+pub use contact::{Contact, contact};
 pub use housekeeping::{forget_secrets, remove_expired};
 pub use letters::{Courier, Letter};
 pub use manifest::service;

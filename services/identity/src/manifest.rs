@@ -4,9 +4,9 @@
 use service::{Audience, EventType, PermissionType, Role, Service};
 use store::Constraint;
 
-use crate::migrations;
+use crate::{migrations, provision};
 use crate::routes::{
-    api_tokens, elevate, invitations, jwks, me, members, passwords, refresh, register, sessions, sign_in,
+    api_tokens, cookie, elevate, invitations, jwks, me, members, passwords, refresh, register, sessions, sign_in, ticket,
 };
 use crate::state::Identity;
 
@@ -14,6 +14,8 @@ use crate::state::Identity;
 pub fn service(identity: Identity) -> Service {
     Service::new("identity", "People, memberships and sign-in")
         .routes([sign_in::operation(), refresh::operation(), elevate::operation(), jwks::operation()])
+        .routes([ticket::operation()])
+        .routes(cookie::operations())
         .routes(me::operations())
         .routes(register::operations())
         .routes(passwords::operations())
@@ -26,6 +28,9 @@ pub fn service(identity: Identity) -> Service {
         .permissions(PERMISSIONS)
         .events(EVENTS)
         .constraints(CONSTRAINTS)
+        .provisions(provision::part())
+        .subscriptions([provision::subscription()])
+        .jobs([provision::job(identity.clone())])
         .extension(identity)
 }
 

@@ -3,8 +3,17 @@
 use store::{Engine, Purpose, Schema, Step, Type};
 
 /// The steps, oldest first.
-pub(crate) const STEPS: &[Step] =
-    &[Step { name: "0001_people", apply: people }, Step { name: "0002_sign_in", apply: sign_in }];
+pub(crate) const STEPS: &[Step] = &[
+    Step { name: "0001_people", apply: people },
+    Step { name: "0002_sign_in", apply: sign_in },
+    Step { name: "0003_first_invitations", apply: first_invitations },
+    Step { name: "0004_tickets", apply: tickets },
+];
+
+/// Who makes a tenant invites its first administrator, or takes that back for good.
+fn first_invitations(schema: &mut Schema) {
+    schema.grant("identity_invitation", Purpose::Bootstrap, "INSERT, DELETE");
+}
 
 fn people(schema: &mut Schema) {
     let users = [(Purpose::SignIn, "SELECT"), (Purpose::Bootstrap, "SELECT, INSERT")];
@@ -162,4 +171,24 @@ fn sign_in(schema: &mut Schema) {
     schema.both("CREATE INDEX identity_sign_in_code_end ON identity_sign_in_code (expires_at)");
     schema.both("CREATE INDEX identity_token_end ON identity_token (expires_at)");
     schema.grant("identity_sign_in_code", Purpose::Housekeeping, "SELECT, DELETE");
+}
+
+/// What opens one connection of a browser.
+fn tickets(schema: &mut Schema) {
+    let tickets = [(Purpose::SignIn, "SELECT, INSERT, UPDATE"), (Purpose::Housekeeping, "SELECT, DELETE")];
+    schema.system_table("identity_ticket", &tickets, |table| {
+        table.column("ticket_hash", Type::Bytes);
+        table.column("tenant_id", Type::Uuid);
+        table.column("user_id", Type::Uuid);
+        table.column("credential", Type::Text);
+        table.column("path", Type::Text);
+        table.column("until", Type::Integer);
+        table.column("created_at", Type::Integer);
+        table.column("expires_at", Type::Integer);
+        table.nullable("used_at", Type::Integer);
+        table.rule("PRIMARY KEY (ticket_hash)");
+        table.rule("FOREIGN KEY (tenant_id) REFERENCES tenant (id)");
+        table.rule("FOREIGN KEY (user_id) REFERENCES identity_user (id)");
+        table.index("identity_ticket_end", &["expires_at"]);
+    });
 }

@@ -2,6 +2,7 @@
 //! this folder.
 
 pub(crate) mod api_tokens;
+pub(crate) mod cookie;
 pub(crate) mod elevate;
 pub(crate) mod invitations;
 pub(crate) mod jwks;
@@ -12,3 +13,4 @@ pub(crate) mod refresh;
 pub(crate) mod register;
 pub(crate) mod sessions;
 pub(crate) mod sign_in;
+pub(crate) mod ticket;

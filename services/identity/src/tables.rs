@@ -8,5 +8,6 @@ pub(crate) mod registration;
 pub(crate) mod reset;
 pub(crate) mod session;
 pub(crate) mod signing_key;
+pub(crate) mod ticket;
 pub(crate) mod token;
 pub(crate) mod user;

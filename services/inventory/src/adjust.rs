@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use web::{Body, Caller, IfMatch, Path};
 
 use crate::item::{self, Item, ItemId};
+use crate::low_stock;
 use crate::movement::{self, Movement, Reason};
 
 /// Far below what 64 bits hold, so that a sum cannot overflow.
@@ -47,8 +48,9 @@ pub(crate) fn operation() -> Operation {
         .shape(Shape::Success)
         .describe(
             "Change an item's stock",
-            "Adds `delta` to the stock, writes a ledger line and `inventory.item.adjusted`, all or nothing. Stock never \
-             falls below zero: 409 `inventory.insufficient_stock` says what there is. Concurrent adjustments add up; \
+            "Adds `delta` to the stock, writes a ledger line and `inventory.item.adjusted`, all or nothing. A removal \
+             that leaves the item at or below its `lowStockLevel` writes `inventory.item.low_stock` too, once until \
+             the stock has been above the level by a tenth of it, at least 1. Stock never falls below zero: 409 `inventory.insufficient_stock` says what there is. Concurrent adjustments add up; \
              `If-Match` is only needed when the delta was computed from a quantity that was read.",
         )
         .takes::<AdjustItem>()
@@ -76,6 +78,7 @@ async fn adjust(
         .change::<item::Entity>(id)
         .expect_version(expected)
         .set_expr(item::Column::Quantity, after.clone())
+        .set_expr(item::Column::ShortSinceVersion, low_stock::short_since(delta))
         .guard(Condition::all().add(after.gte(0)))
         .event_data(move |row| {
             let mut data = told;
@@ -101,6 +104,9 @@ async fn adjust(
         ..Default::default()
     };
     let movement = writer.append::<movement::Entity>(line).await?;
+    if let Some(event) = low_stock::event(&row) {
+        writer.record(event).await?;
+    }
     let version = row.version;
     let answer = Answer::ok(&Adjusted { item: Item::view(&row), movement: movement.into() })?.version(version);
     Ok(writer.commit(answer).await?.into())

@@ -22,6 +22,8 @@ pub struct Model {
     pub unit: String,
     pub quantity: Quantity,
     pub low_stock_level: Option<Quantity>,
+    /// The version with which the item became short; nothing while it is not. See `low_stock`.
+    pub short_since_version: Option<i64>,
     pub created_at: Timestamp,
     pub created_by: String,
     pub version: i64,

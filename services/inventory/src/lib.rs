@@ -4,6 +4,7 @@
 
 mod adjust;
 mod item;
+mod low_stock;
 mod migrations;
 mod movement;
 
@@ -34,10 +35,11 @@ const PERMISSIONS: [PermissionType; 7] = [
     PermissionType { name: "inventory.items.export", role: Role::Admin, summary: "Export all items" },
 ];
 
-const EVENTS: [EventType; 5] = [
+const EVENTS: [EventType; 6] = [
     event("inventory.item.created", "An item was created"),
     event("inventory.item.updated", "An item's description was changed"),
     event("inventory.item.adjusted", "An item's stock was changed; data tells by how much and why"),
+    event("inventory.item.low_stock", "An item has become short; data tells what is left and the level"),
     event("inventory.item.deleted", "An item was deleted"),
     event("inventory.item.restored", "A deleted item was restored"),
 ];

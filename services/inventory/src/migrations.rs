@@ -3,7 +3,12 @@
 use store::{Schema, Step, Type};
 
 /// The steps, oldest first.
-pub(crate) const STEPS: &[Step] = &[Step { name: "0001_items", apply: items }];
+pub(crate) const STEPS: &[Step] =
+    &[Step { name: "0001_items", apply: items }, Step { name: "0002_low_stock", apply: low_stock }];
+
+fn low_stock(schema: &mut Schema) {
+    schema.add_column("inventory_item", "short_since_version", Type::Integer, None);
+}
 
 fn items(schema: &mut Schema) {
     schema.tenant_table("inventory_item", |table| {

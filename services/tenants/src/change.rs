@@ -1,7 +1,7 @@
 //! One change of a tenant: the row and the event in the tenant's own log, all or nothing. Saying
 //! again what is so already changes nothing and appends nothing. Not for who may change what.
 
-use kernel::{Ctx, Kind, Result, TenantId};
+use kernel::{Ctx, Error, Kind, Result, TenantId};
 use service::App;
 use store::{Event, Purpose, TenantChange, TenantRecord, version_mismatch};
 
@@ -26,9 +26,9 @@ pub(crate) async fn change(
     let system = app.store.system(Purpose::Tenancy).await?;
     loop {
         let present = system.tenant(id).await?;
-        if expected.is_some_and(|version| version != present.version) {
+        if let Err(error) = may_change(&present, expected) {
             system.close().await?;
-            return Err(version_mismatch());
+            return Err(error);
         }
         let Some(Decision { change, event, data }) = decide(&present) else {
             system.close().await?;
@@ -46,6 +46,16 @@ pub(crate) async fn change(
         system.commit().await?;
         return Ok(tenant);
     }
+}
+
+/// Refuses a tenant that is still being made, which has no log yet and may be taken back; and, with
+/// `expected`, another version.
+pub(crate) fn may_change(present: &TenantRecord, expected: Option<i64>) -> Result<()> {
+    if present.is_provisioning() {
+        let message = "this organisation is still being made: try again when it is";
+        return Err(Error::conflict("tenants.provisioning", message).retry_after(1));
+    }
+    if expected.is_some_and(|version| version != present.version) { Err(version_mismatch()) } else { Ok(()) }
 }
 
 /// Finds a tenant.

@@ -58,6 +58,24 @@ impl TryFrom<String> for PlanName {
     }
 }
 
+impl From<TimeZone> for String {
+    fn from(zone: TimeZone) -> Self {
+        zone.0
+    }
+}
+
+impl From<Currency> for String {
+    fn from(currency: Currency) -> Self {
+        currency.0
+    }
+}
+
+impl From<PlanName> for String {
+    fn from(plan: PlanName) -> Self {
+        plan.0
+    }
+}
+
 /// Says whether text could be a plan or the beginning of a slug.
 pub(crate) fn is_short_name(text: &str) -> bool {
     let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';

@@ -38,7 +38,7 @@ pub(crate) fn operations() -> [Operation; 2] {
             )
             .takes::<ChangeTenantState>()
             .gives::<Tenant>(200, "Suspended")
-            .problems(&[400, 404, 415]),
+            .problems(&[400, 404, 409, 415]),
         Operation::post("/api/v1/tenants/{tenantId}/activate", "tenants_activate_tenant", activate)
             .permission("tenants.tenants.suspend")
             .describe(
@@ -50,7 +50,7 @@ pub(crate) fn operations() -> [Operation; 2] {
             )
             .takes::<ChangeTenantState>()
             .gives::<Tenant>(200, "Active")
-            .problems(&[400, 404, 415]),
+            .problems(&[400, 404, 409, 415]),
     ]
 }
 
@@ -60,7 +60,7 @@ async fn suspend(
     Path(id): Path<TenantId>,
     Body(input): Body<ChangeTenantState>,
 ) -> web::Result {
-    let decide = |tenant: &TenantRecord| become_state(tenant, TenantState::Suspended, &input.reason);
+    let decide = |tenant: &TenantRecord| become_state(tenant, TenantState::Suspended, "tenants.tenant.suspended", &input.reason);
     Ok(answer(change::change(&app, &ctx, id, None, decide).await?)?.into())
 }
 
@@ -70,16 +70,17 @@ async fn activate(
     Path(id): Path<TenantId>,
     Body(input): Body<ChangeTenantState>,
 ) -> web::Result {
-    let decide = |tenant: &TenantRecord| become_state(tenant, TenantState::Active, &input.reason);
+    let decide = |tenant: &TenantRecord| become_state(tenant, TenantState::Active, "tenants.tenant.activated", &input.reason);
     Ok(answer(change::change(&app, &ctx, id, None, decide).await?)?.into())
 }
 
 /// Returns what brings the tenant into the state, unless it is there.
-fn become_state(tenant: &TenantRecord, state: TenantState, reason: &Text<500>) -> Option<Decision> {
-    let event = match state {
-        TenantState::Active => "tenants.tenant.activated",
-        TenantState::Suspended => "tenants.tenant.suspended",
-    };
+fn become_state(
+    tenant: &TenantRecord,
+    state: TenantState,
+    event: &'static str,
+    reason: &Text<500>,
+) -> Option<Decision> {
     (tenant.state != state.name()).then(|| Decision {
         change: TenantChange { state: Some(state.name()), ..TenantChange::default() },
         event,

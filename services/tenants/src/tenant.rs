@@ -30,7 +30,7 @@ pub(crate) struct Tenant {
     name: String,
     /// Its short name in addresses; it never changes.
     slug: String,
-    /// `active` or `suspended`.
+    /// `provisioning` while it is being made, then `active` or `suspended`.
     state: String,
     /// Whether its people may work: whether it is `active`.
     is_active: bool,
@@ -69,6 +69,8 @@ struct TenantPage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum TenantState {
+    /// It is still being made.
+    Provisioning,
     /// They may.
     Active,
     /// They may not.
@@ -78,6 +80,7 @@ pub(crate) enum TenantState {
 impl TenantState {
     pub(crate) const fn name(self) -> &'static str {
         match self {
+            Self::Provisioning => "provisioning",
             Self::Active => "active",
             Self::Suspended => "suspended",
         }
@@ -144,7 +147,7 @@ pub(crate) fn operations() -> [Operation; 3] {
             )
             .takes::<UpdateTenant>()
             .gives::<Tenant>(200, "Changed, or as it was")
-            .problems(&[400, 404, 412, 415]),
+            .problems(&[400, 404, 409, 412, 415]),
     ]
 }
 
@@ -156,7 +159,7 @@ pub(crate) fn answer(tenant: TenantRecord) -> Result<Answer> {
 
 /// Lets a superadmin name any tenant and everybody else their own; another is said not to exist,
 /// in the words for one that does not.
-fn may_name(ctx: &Ctx, id: TenantId) -> Result<()> {
+pub(crate) fn may_name(ctx: &Ctx, id: TenantId) -> Result<()> {
     if id == ctx.tenant() || matches!(ctx.actor(), Actor::Superadmin(_)) {
         return Ok(());
     }

@@ -26,6 +26,11 @@ pub struct Server {
 impl Server {
     /// Starts the server and returns how long the first answer of /health/live took.
     pub fn start(binary: &Path, folder: &Path) -> Outcome<(Self, Duration)> {
+        Self::start_with(binary, folder, &[])
+    }
+
+    /// Does the same with settings, each as `key=value`.
+    pub fn start_with(binary: &Path, folder: &Path, settings: &[String]) -> Outcome<(Self, Duration)> {
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .and_then(|listener| listener.local_addr())
             .map_err(|error| format!("no free port on 127.0.0.1: {error}"))?;
@@ -35,6 +40,7 @@ impl Server {
         let mut command = workspace::program(binary);
         command.arg("serve").arg("--data-dir").arg(folder);
         command.args(["--listen", &address.to_string()]);
+        command.args(settings.iter().flat_map(|setting| ["--set", setting]));
         command.stdin(Stdio::null()).stdout(file).stderr(errors);
         let start = Instant::now();
         let child = command.spawn().map_err(|error| workspace::not_started(&command, &error))?;

@@ -105,13 +105,14 @@ fn cannot(what: &str, path: &Path, error: &std::io::Error) -> String {
     format!("cannot {what} {}: {error}", workspace::short(path))
 }
 
-/// Returns the packages that a lock file names, each with its version.
+/// Returns the packages that a suite asks for, each with the version that its lock file names.
 fn pinned(lock: &str) -> Outcome<Vec<String>> {
     let lock: Value = serde_json::from_str(lock).map_err(|error| format!("{LOCK} is not JSON: {error}"))?;
-    let packages = lock["packages"].as_object().ok_or(format!("{LOCK} has no packages"))?;
-    let named = packages.iter().filter_map(|(place, package)| {
-        let name = place.strip_prefix("node_modules/")?;
-        Some(format!("{name} {}", package["version"].as_str()?))
+    let packages = &lock["packages"];
+    let wanted = packages[""]["dependencies"].as_object().ok_or(format!("{LOCK} has no packages"))?;
+    let named = wanted.keys().filter_map(|name| {
+        let version = packages[format!("node_modules/{name}")]["version"].as_str()?;
+        Some(format!("{name} {version}"))
     });
     Ok(named.collect())
 }

@@ -75,7 +75,8 @@ async fn elevate(
     };
     prove(&app, &identity, proof, input.password).await?;
     let unknown = || Error::not_found("tenants.not_found", "there is no organisation of this name");
-    let tenant = tenant.ok_or_else(unknown)?;
+    // What is still being made may be taken back, so nobody works in it, whoever it is.
+    let tenant = tenant.filter(|tenant| !tenant.is_provisioning()).ok_or_else(unknown)?;
     let place = Membership::elevated(tenant);
     let opening = Opening {
         account: &account,

@@ -32,7 +32,8 @@ use crate::state::{self, Identity};
 use crate::tables::invitation::{ActiveModel, Column, Entity, InvitationId, Model};
 use crate::tables::user::Email;
 
-const LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long an invitation works.
+pub(crate) const LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 const MOST: u64 = 500;
 
 /// Whom to invite.

@@ -11,7 +11,7 @@ use kernel::{Answer, Error, RequestId, Result, Text, UserId};
 use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryTrait as _};
 use serde::Deserialize;
-use service::{Access, App, Operation, Role};
+use service::{Access, App, Operation, Role, check_slug};
 use store::Purpose;
 use utoipa::ToSchema;
 use web::{Body, Problem, Reply, RequestIds};
@@ -94,7 +94,7 @@ async fn register(
 ) -> Result<Response, Problem> {
     let settings = identity.settings();
     refuse_when_closed(&identity)?;
-    if let Some(Err(why)) = input.organization_slug.as_deref().map(enrol::check_slug) {
+    if let Some(Err(why)) = input.organization_slug.as_deref().map(check_slug) {
         return Err(Error::invalid("request.invalid_body", "the body is not valid")
             .field("organizationSlug", why)
             .into());

@@ -19,7 +19,7 @@ const WHY: &str = "ticket 1: asked on the phone";
 async fn apps() -> Vec<TestApp> {
     let mut apps = Vec::new();
     for engine in testkit::engines() {
-        apps.push(TestApp::start(engine, vec![tenants::service()], Default::default()).await);
+        apps.push(TestApp::start(engine, vec![tenants::service(vec![])], Default::default()).await);
     }
     apps
 }

@@ -1,0 +1,45 @@
+use crate::apps;
+use crate::client::{Client, Said};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_engine_io_is_refused_plainly() {
+    let app = apps().await.remove(0);
+    for path in [
+        "/socket.io/",
+        "/socket.io/?EIO=4",
+        "/socket.io/?transport=polling",
+        "/socket.io/?EIO=3&transport=polling",
+        "/socket.io/?EIO=4&transport=carrier-pigeon",
+        "/socket.io/?EIO=4&transport=polling&sid=nonsense",
+        "/socket.io/?EIO=4&transport=polling&sid=AAAAAAAAAAAAAAAA",
+    ] {
+        app.get(path).send().await.expect(400);
+        app.post(path).send().await.expect(400);
+    }
+    app.get("/socket.io?EIO=4&transport=polling").send().await.expect(200);
+    let plain = app.get("/socket.io/?EIO=4&transport=websocket").header("sec-websocket-key", "AAAA").send().await;
+    assert_eq!(plain.expect(426).code(), "live.no_upgrade");
+    app.get("/socket.io/admin?EIO=4&transport=polling").send().await.expect(404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_large_or_malformed_ends_only_the_socket_that_sent_it() {
+    let app = apps().await.remove(0);
+    let tenant = app.tenant("farm").await;
+    let (mut client, _) = Client::connect(&app, &tenant.staff_token).await;
+    client.send(&format!("2[\"{}\"]", "a".repeat(20_000))).await.expect(413);
+    let hostile = [
+        "2[\"a\"", "2[", "2{}", "299999999999999999999[]", "5", "51-[\"a\",{\"_placeholder\":true,\"num\":0}]", "4{}", "9",
+        "é", "0/\u{0},", "2/x,[]", "2[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
+    ];
+    for packet in hostile {
+        let (other, _) = Client::connect(&app, &tenant.viewer_token).await;
+        other.send(packet).await;
+        other.leave().await;
+    }
+    let (mut binary, _) = Client::connect(&app, &tenant.viewer_token).await;
+    binary.send_raw("bAAAA").await;
+    assert_eq!(binary.next().await, Said::Closed);
+    crate::adjust(&app, tenant.id, [1]).await;
+    client.event("inventory:update").await;
+}

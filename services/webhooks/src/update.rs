@@ -1,0 +1,47 @@
+//! Changes an endpoint; a new URL is judged as at creation. Not for its secret.
+
+use axum::Extension;
+use axum::extract::State;
+use http::Method;
+use kernel::Answer;
+use service::{App, Operation, Resource as _};
+use web::{Body, Caller, IfMatch, Path};
+
+use crate::create::check_url;
+use crate::endpoint::{self, Endpoint, EndpointId, UpdateEndpoint};
+use crate::standing;
+use crate::state::Webhooks;
+
+/// Returns `PATCH /api/webhooks/endpoints/{id}`.
+pub(crate) fn operation() -> Operation {
+    Operation::new(Method::PATCH, Endpoint::SPEC.item_path, "webhooks_update_endpoint", update)
+        .permission("webhooks.endpoints.write")
+        .describe(
+            "Change an endpoint",
+            "Sets the fields that are named and leaves the others; its failures so far are forgotten. With `If-Match`, \
+             only if that is still the current version, else 412. Writes `webhooks.endpoint.updated`.",
+        )
+        .takes::<UpdateEndpoint>()
+        .gives::<Endpoint>(200, "Changed")
+        .problems(&[400, 404, 409, 412, 415])
+}
+
+async fn update(
+    State(app): State<App>,
+    Extension(webhooks): Extension<Webhooks>,
+    Caller(mut ctx): Caller,
+    Path(id): Path<EndpointId>,
+    IfMatch(expected): IfMatch,
+    Body(input): Body<UpdateEndpoint>,
+) -> web::Result {
+    if let Some(url) = &input.url {
+        check_url(&webhooks, url)?;
+    }
+    let changes = Endpoint::update(input)?;
+    let mut writer = app.store.write(&mut ctx).await?;
+    // In the order in which a failure locks the two rows, so that neither waits for the other for ever.
+    standing::clear(&mut writer, id).await?;
+    let row = writer.update::<endpoint::Entity>(id, expected, changes).await?;
+    let answer = Answer::ok(&Endpoint::view(&row))?.version(row.version);
+    Ok(writer.commit(answer).await?.into())
+}
