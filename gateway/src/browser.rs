@@ -83,7 +83,10 @@ fn refused() -> Error {
 /// What a browser shows who it is for with.
 pub(crate) enum Brought {
     Nothing,
-    Ticket { ticket: String, path: String },
+    Ticket {
+        ticket: String,
+        path: String,
+    },
     /// An access token.
     Cookie(String),
 }
@@ -204,9 +207,18 @@ mod tests {
         let host = ("host", "portico.example");
         for origin in [&own, &by_host] {
             assert!(check(origin, &Method::GET, false, &[host, foreign]), "a read that no page can see");
-            assert!(check(origin, &Method::GET, true, &[host, from]) && check(origin, &Method::POST, false, &[host, from]));
+            assert!(
+                check(origin, &Method::GET, true, &[host, from]) && check(origin, &Method::POST, false, &[host, from])
+            );
             assert!(check(origin, &Method::GET, true, &[host, same]));
-            for sent in [&[host][..], &[host, foreign], &[host, null], &[host, cross], &[host, foreign, same], &[host, from, from]] {
+            for sent in [
+                &[host][..],
+                &[host, foreign],
+                &[host, null],
+                &[host, cross],
+                &[host, foreign, same],
+                &[host, from, from],
+            ] {
                 assert!(!check(origin, &Method::GET, true, sent), "{sent:?}");
                 assert!(!check(origin, &Method::POST, false, sent), "{sent:?}");
             }

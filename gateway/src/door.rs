@@ -15,8 +15,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use service::{Access, Shape};
 use tokio::runtime::Handle;
 use web::{
-    CONTEXT_HEADER, CORRELATION_ID_HEADER, ClientAddress, Connections, ContextKey, Operator, PeerAddress, Principal, Problem,
-    REQUEST_ID_HEADER, RequestIds, SignedContext, Standing,
+    CONTEXT_HEADER, CORRELATION_ID_HEADER, ClientAddress, Connections, ContextKey, Operator, PeerAddress, Principal,
+    Problem, REQUEST_ID_HEADER, RequestIds, SignedContext, Standing,
 };
 
 use crate::browser::{self, Brought, PublicOrigin};

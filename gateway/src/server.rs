@@ -12,10 +12,9 @@ use axum::body::Body;
 use http::header::CONNECTION;
 use http::{HeaderValue, Version};
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use kernel::{Error, Result};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -166,21 +165,49 @@ fn run_core(
     })
 }
 
+/// How the versions of HTTP are spoken.
+#[derive(Clone)]
+struct Http {
+    one: http1::Builder,
+    two: http2::Builder<OnThisCore>,
+}
+
+impl Http {
+    fn new(header_timeout: Duration) -> Self {
+        let (mut one, mut two) = (http1::Builder::new(), http2::Builder::new(OnThisCore));
+        one.timer(TokioTimer::new())
+            .header_read_timeout(header_timeout)
+            .max_headers(100)
+            .max_buf_size(64 * 1024)
+            .half_close(false);
+        two.timer(TokioTimer::new())
+            .max_concurrent_streams(100)
+            .max_header_list_size(64 * 1024)
+            .max_pending_accept_reset_streams(20)
+            .keep_alive_interval(Some(Duration::from_secs(30)));
+        Self { one, two }
+    }
+}
+
+/// Says whether a client begins with HTTP/2, and leaves to be read what it sent: hyper makes a buffer of twice
+/// the size where the beginning was read before, and keeps it.
+async fn begins_http2(stream: &TcpStream) -> std::io::Result<bool> {
+    let mut start = [0; 3];
+    loop {
+        let read = stream.peek(&mut start).await?;
+        match &start[..read] {
+            b"PRI" => return Ok(true),
+            // The beginning of `PRI`, `POST` and others: the rest is on its way.
+            b"P" | b"PR" => tokio::time::sleep(Duration::from_millis(1)).await,
+            _ => return Ok(false),
+        }
+    }
+}
+
 async fn serve(listener: TcpListener, door: Rc<Door>, mut stage: watch::Receiver<Stage>, header_timeout: Duration) {
-    let mut http = auto::Builder::new(OnThisCore);
-    http.http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
-        .max_headers(100)
-        .max_buf_size(64 * 1024)
-        .half_close(false);
-    http.http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(100)
-        .max_header_list_size(64 * 1024)
-        .max_pending_accept_reset_streams(20)
-        .keep_alive_interval(Some(Duration::from_secs(30)));
-    let graceful = GracefulShutdown::new();
+    let http = Http::new(header_timeout);
+    // Each connection holds a receiver for as long as it is open.
+    let ending = watch::Sender::new(false);
     let closing = Rc::new(Cell::new(false));
     let attend = |stream: TcpStream, peer: SocketAddr| {
         let _ = stream.set_nodelay(true);
@@ -202,10 +229,35 @@ async fn serve(listener: TcpListener, door: Rc<Door>, mut stage: watch::Receiver
                 Ok::<_, std::convert::Infallible>(response)
             })
         });
-        let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), answer).into_owned();
-        let watched = graceful.watch(connection);
+        let (http, mut ended) = (http.clone(), ending.subscribe());
         tokio::task::spawn_local(async move {
-            if let Err(error) = watched.await {
+            let begun = tokio::select! {
+                begun = tokio::time::timeout(header_timeout, begins_http2(&stream)) => begun,
+                _ = ended.wait_for(|ended| *ended) => return,
+            };
+            let Ok(Ok(http2)) = begun else { return };
+            let io = TokioIo::new(stream);
+            let served = if http2 {
+                // In a box: what it takes would be kept free in the tasks of all the others.
+                let mut connection = Box::pin(http.two.serve_connection(io, answer));
+                tokio::select! {
+                    served = connection.as_mut() => served,
+                    _ = ended.wait_for(|ended| *ended) => {
+                        connection.as_mut().graceful_shutdown();
+                        connection.await
+                    }
+                }
+            } else {
+                let mut connection = std::pin::pin!(http.one.serve_connection(io, answer).with_upgrades());
+                tokio::select! {
+                    served = connection.as_mut() => served,
+                    _ = ended.wait_for(|ended| *ended) => {
+                        connection.as_mut().graceful_shutdown();
+                        connection.await
+                    }
+                }
+            };
+            if let Err(error) = served {
                 tracing::debug!(error = %error, "a connection ended with an error");
             }
         });
@@ -240,10 +292,11 @@ async fn serve(listener: TcpListener, door: Rc<Door>, mut stage: watch::Receiver
     // So busy connections learn from their next answer that it was the last, and only those that
     // stay idle are closed.
     closing.set(true);
-    while graceful.count() > 0 && began.elapsed() < IDLE_GRACE.min(limit / 2) {
+    while ending.receiver_count() > 0 && began.elapsed() < IDLE_GRACE.min(limit / 2) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    if tokio::time::timeout(limit.saturating_sub(began.elapsed()), graceful.shutdown()).await.is_err() {
+    ending.send_replace(true);
+    if tokio::time::timeout(limit.saturating_sub(began.elapsed()), ending.closed()).await.is_err() {
         tracing::warn!("some requests were still open at the end of the drain");
     }
 }

@@ -13,7 +13,8 @@ use store::Store;
 use crate::config::Config;
 use crate::data_folder::{DataFolder, Lock};
 use crate::operator::{self, PlatformRole, Rotation, WantedCode};
-use crate::people::{self, Spool};
+use crate::mail::Post;
+use crate::people;
 use crate::{http_client, serve, services};
 
 /// Where the work is done.
@@ -109,7 +110,7 @@ async fn rotate_on(
     withdraw: bool,
 ) -> Result<Timestamp> {
     let identity = Identity::new(config.identity.clone())?;
-    let letters = Spool::new(folder.letters()?, &config.mail.from)?;
+    let letters = Post::new(folder.letters()?, &config.mail.from, "")?;
     identity.open(store, people::vault(config, folder)?, Arc::new(letters)).await?;
     identity.rotate_keys(store, at_once, withdraw).await
 }

@@ -10,6 +10,7 @@ use kernel::{Clock, Result};
 use crate::config::{self, Config};
 use crate::data_folder::DataFolder;
 use crate::events_command::Events;
+use crate::tasks_command::{self, Tasks};
 use crate::{admin, data, docs, doctor, events_command, health, logging, operator, serve, services};
 
 /// The back end behind one front door.
@@ -59,6 +60,9 @@ enum Command {
     /// What subscriptions of the event log have done, and what to do when one is stuck
     #[command(subcommand)]
     Events(Events),
+    /// The work in the background: what waits, what runs, what failed
+    #[command(subcommand)]
+    Tasks(Tasks),
     /// Print the OpenAPI document
     Openapi,
     /// Show the settings
@@ -201,6 +205,10 @@ fn act(line: Line) -> Result<ExitCode> {
             }
             Command::Events(command) => {
                 print!("{}", events_command::run(&config, command).await?);
+                Ok(ExitCode::SUCCESS)
+            }
+            Command::Tasks(command) => {
+                print!("{}", tasks_command::run(&config, command).await?);
                 Ok(ExitCode::SUCCESS)
             }
             Command::Config(_) => {

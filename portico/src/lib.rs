@@ -9,8 +9,7 @@ pub mod health;
 pub mod logging;
 pub mod mail;
 pub mod operator;
-pub mod work;
-mod serve;
+pub mod serve;
 pub mod services;
 
 mod admin;
@@ -20,4 +19,7 @@ mod doctor;
 mod events_command;
 mod http_client;
 mod operator_events;
+mod operator_tasks;
 mod people;
+mod tasks_command;
+mod work;

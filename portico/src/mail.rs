@@ -3,9 +3,10 @@
 //! waits for a mail server; one about notifications is a task already and goes straight. Not for what
 //! letters say.
 
+mod folder;
+mod headers;
+
 use std::collections::HashMap;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 use identity::{Courier, Letter};
 use kernel::{Error, Result, UserId};
 use lettre::address::Envelope;
-use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
+use lettre::message::header::ContentType;
 use lettre::message::{Mailbox, MultiPart};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
@@ -22,6 +23,9 @@ use notifications::{Address, Directory, Mail, Mailer, NotSent};
 use store::Store;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+
+use self::folder::{list, off_thread, read_letter, unwritable, write};
+use self::headers::{AutoSubmitted, ListUnsubscribe, ListUnsubscribePost};
 
 /// How long a mail server may take for one letter.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -49,16 +53,19 @@ impl Post {
     /// Returns the way letters leave: over the server of `smtp_url`, or into the folder where that is
     /// empty.
     pub fn new(folder: PathBuf, from: &str, smtp_url: &str) -> Result<Self> {
-        let wrong = |key: &str, error: &dyn std::fmt::Display| {
-            Error::invalid("config.invalid", format!("mail.{key}: {error}"))
-        };
+        let wrong =
+            |key: &str, error: &dyn std::fmt::Display| Error::invalid("config.invalid", format!("mail.{key}: {error}"));
         let from: Mailbox = from.parse().map_err(|error| wrong("from", &error))?;
         let server = match smtp_url {
             "" => None,
             url => {
                 // What the library says of a URL may show the password in it.
                 let unsound = |_| wrong("smtp_url", &"must look like smtp://host:port, or smtps://name:password@host");
-                let server = AsyncSmtpTransport::<Tokio1Executor>::from_url(url).map_err(unsound)?;
+                let known = match url.strip_prefix("smtp+starttls://") {
+                    Some(rest) => format!("smtp://{rest}?tls=required"),
+                    None => url.to_owned(),
+                };
+                let server = AsyncSmtpTransport::<Tokio1Executor>::from_url(&known).map_err(unsound)?;
                 let name = ClientId::Domain(from.email.domain().to_owned());
                 Some(server.hello_name(name).timeout(Some(PATIENCE)).build())
             }
@@ -222,86 +229,6 @@ impl Directory for People {
     }
 }
 
-/// Works on files where that stops nobody else.
-async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> Result<T> {
-    let done = tokio::task::spawn_blocking(work).await.map_err(|error| unwritable(&error))?;
-    done.map_err(|error| unwritable(&error))
-}
-
-fn unwritable(error: &dyn std::fmt::Display) -> Error {
-    Error::internal(format!("a letter could not be kept: {error}"))
-}
-
-/// Lists the letters in the order of their names, which is that of their making.
-fn list(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut letters = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
-        if !hidden && path.extension().is_some_and(|extension| extension == "eml") {
-            letters.push(path);
-        }
-    }
-    letters.sort();
-    Ok(letters)
-}
-
-fn write(folder: &Path, name: &str, letter: &[u8]) -> std::io::Result<()> {
-    let (path, hidden) = (folder.join(name), folder.join(format!(".{name}")));
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&hidden)?;
-    file.write_all(letter)?;
-    file.sync_all()?;
-    // Whoever collects letters never meets half of one.
-    std::fs::rename(&hidden, &path)?;
-    std::fs::File::open(folder)?.sync_all()
-}
-
-/// Reads a letter and, from its head, whom it is from and for.
-fn read_letter(path: &Path) -> std::io::Result<(Envelope, Vec<u8>)> {
-    let letter = std::fs::read(path)?;
-    let unsound = || std::io::Error::new(std::io::ErrorKind::InvalidData, "it has no sound head");
-    let text = String::from_utf8_lossy(&letter);
-    let head = text.split("\r\n\r\n").next().unwrap_or_default().replace("\r\n ", " ");
-    let address = |name: &str| {
-        let line = head.split("\r\n").find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-        line.and_then(|line| line.parse::<Mailbox>().ok()).map(|mailbox| mailbox.email)
-    };
-    let (from, to) = (address("From").ok_or_else(unsound)?, address("To").ok_or_else(unsound)?);
-    let envelope = Envelope::new(Some(from), vec![to]).map_err(|_| unsound())?;
-    Ok((envelope, letter))
-}
-
-macro_rules! header {
-    ($(#[$text:meta])* $kind:ident $(($field:ty))?, $name:literal, $value:expr) => {
-        $(#[$text])*
-        #[derive(Clone)]
-        struct $kind $(($field))?;
-
-        impl Header for $kind {
-            fn name() -> HeaderName {
-                HeaderName::new_from_ascii_str($name)
-            }
-
-            fn parse(_: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-                Err("this header is only written".into())
-            }
-
-            fn display(&self) -> HeaderValue {
-                let value: String = ($value)(self);
-                // ASCII, and as long as it is: a folded address would not be found.
-                HeaderValue::dangerous_new_pre_encoded(Self::name(), value.clone(), value)
-            }
-        }
-    };
-}
-
-header!(/// Where letters of a kind are stopped (RFC 2369).
-    ListUnsubscribe(String), "List-Unsubscribe", |header: &ListUnsubscribe| header.0.clone());
-header!(/// Says that one POST is enough (RFC 8058).
-    ListUnsubscribePost, "List-Unsubscribe-Post", |_: &ListUnsubscribePost| "List-Unsubscribe=One-Click".to_owned());
-header!(/// Keeps answering machines from answering (RFC 3834).
-    AutoSubmitted, "Auto-Submitted", |_: &AutoSubmitted| "auto-generated".to_owned());
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -326,7 +253,10 @@ mod tests {
         Courier::send(&post, &letter).await.expect("kept");
         let kept = list(folder.path()).expect("a list");
         let (envelope, _) = read_letter(&kept[0]).expect("reads");
-        assert_eq!((envelope.to()[0].to_string(), envelope.from().expect("from").to_string()), (to, "portico@example.org".to_owned()));
+        assert_eq!(
+            (envelope.to()[0].to_string(), envelope.from().expect("from").to_string()),
+            (to, "portico@example.org".to_owned())
+        );
         Mailer::send(&post, &mail()).await.expect("kept");
         Mailer::send(&post, &mail()).await.expect("kept again");
         let kept = list(folder.path()).expect("a list");
@@ -368,6 +298,9 @@ mod tests {
     fn unsound_settings_are_refused_without_showing_a_password() {
         let at = |from: &str, url: &str| Post::new(PathBuf::new(), from, url).map(|_| ()).expect_err("refused");
         assert!(at("nobody", "").message().contains("mail.from"));
+        for url in ["smtp://h:25", "smtps://user:s3cret@h", "smtp+starttls://user:s3cret@h:587"] {
+            Post::new(PathBuf::new(), "a@b.c", url).expect("sound");
+        }
         let error = at("a@b.c", "imap://user:s3cret@host");
         assert!(error.message().contains("mail.smtp_url") && !error.to_string().contains("s3cret"), "{error}");
     }

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use web::Body;
 
 use crate::operator_events::{self, Known};
+use crate::operator_tasks;
 
 /// Whose sign-in code is wanted.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -107,6 +108,7 @@ pub fn service(identity: Identity, all: &[Service]) -> Service {
                 .problems(&[400, 401, 404, 415]),
         ])
         .routes(operator_events::operations())
+        .routes(operator_tasks::operations())
         .extension(Known::of(all))
         .extension(identity)
 }

@@ -1,13 +1,12 @@
 //! Wires the identity service into a process: the vault, the letters, the gateway's questions about
 //! tokens, and how revocations reach the token cache. Not for what any of them does.
 
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gateway::{Authenticate, Metrics, TokenCache, TokenCacheConfig, Verified};
-use identity::{Authenticator, Courier, Identity, Letter};
+use identity::{Authenticator, Identity};
 use kernel::{Error, Result};
 use store::{Committed, Engine, Store, Vault};
 use tokio::task::JoinHandle;
@@ -59,46 +58,6 @@ pub(crate) fn vault(config: &Config, folder: &DataFolder) -> Result<Vault> {
         *byte = u8::from_str_radix(&digits[place * 2..place * 2 + 2], 16).map_err(|_| wrong())?;
     }
     Ok(Vault::new(&key))
-}
-
-/// Leaves letters in a folder, as files that any mail program opens.
-pub(crate) struct Spool {
-    folder: PathBuf,
-    from: String,
-}
-
-impl Spool {
-    pub(crate) fn new(folder: PathBuf, from: &str) -> Result<Self> {
-        let sound = from.parse::<lettre::message::Mailbox>();
-        sound.map_err(|error| Error::invalid("config.invalid", format!("mail.from: {error}")))?;
-        Ok(Self { folder, from: from.to_owned() })
-    }
-
-    fn write(&self, letter: &Letter) -> Result<()> {
-        use std::io::Write as _;
-        use std::os::unix::fs::OpenOptionsExt as _;
-        let wrong = |error: &dyn std::fmt::Display| Error::internal(format!("a letter could not be written: {error}"));
-        let message = lettre::Message::builder()
-            .from(self.from.parse().map_err(|error| wrong(&error))?)
-            .to(letter.to.parse().map_err(|error| wrong(&error))?)
-            .subject(&letter.subject)
-            .header(lettre::message::header::ContentType::TEXT_PLAIN)
-            .body(letter.text.clone())
-            .map_err(|error| wrong(&error))?;
-        let name = format!("{}.eml", kernel::RequestId::create().as_str());
-        let (path, hidden) = (self.folder.join(&name), self.folder.join(format!(".{name}")));
-        let opened = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&hidden);
-        let mut file = opened.map_err(|error| wrong(&error))?;
-        file.write_all(&message.formatted()).and_then(|()| file.sync_all()).map_err(|error| wrong(&error))?;
-        // Whoever collects letters never meets half of one.
-        std::fs::rename(&hidden, &path).map_err(|error| wrong(&error))
-    }
-}
-
-impl Courier for Spool {
-    fn send<'a>(&'a self, letter: &'a Letter) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>> {
-        Box::pin(async move { self.write(letter) })
-    }
 }
 
 /// Returns the cache of checked tokens.

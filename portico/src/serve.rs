@@ -11,6 +11,7 @@ use gateway::{
 };
 use identity::{Authenticator, FirstStart, RolePermissions};
 use kernel::{Clock, Error, Result};
+use notifications::Outside;
 use events::Hub;
 use service::{App, Backend, Live, Local, Remote, Service};
 use store::Store;
@@ -22,7 +23,8 @@ use crate::config::Config;
 use crate::counts::Counts;
 use crate::data_folder::{DataFolder, Holder, Lock};
 use crate::health::Readiness;
-use crate::people::{self, Bearer, Spool};
+use crate::mail::{People, Post};
+use crate::people::{self, Bearer};
 use crate::services::States;
 use crate::work::Work;
 use crate::{docs, health, operator, services};
@@ -88,14 +90,19 @@ pub async fn start(config: &Config) -> Result<Running> {
     let key = cluster_key(config, &roles, &all)?;
     store::register_constraints(all.iter().flat_map(|service| service.constraints.iter().copied()).collect());
     let store = open_store(config, &all, &clock).await?;
+    let post = Post::new(folder.letters()?, &config.mail.from, &config.mail.smtp_url)?;
     if all.iter().any(|service| service.name == "identity" && roles.runs(service)) {
-        let letters = Spool::new(folder.letters()?, &config.mail.from)?;
-        identity.open(&store, people::vault(config, &folder)?, Arc::new(letters)).await?;
+        identity.open(&store, people::vault(config, &folder)?, Arc::new(post.clone())).await?;
     } else if roles.gateway {
         identity.open_to_verify(&store).await?;
     }
     let types = all.iter().flat_map(|service| service.events.iter().copied());
     states.webhooks.open(people::vault(config, &folder)?, types)?;
+    states.notifications.open(Outside {
+        mailer: Arc::new(post.clone()),
+        directory: Arc::new(People(store.clone())),
+        vault: people::vault(config, &folder)?,
+    })?;
     // Last, so that nothing fails after it: its code is shown once.
     let first_start = identity::first_start(&store).await?;
 
@@ -119,7 +126,7 @@ pub async fn start(config: &Config) -> Result<Running> {
     // The door, one per core.
     let here: Vec<&Service> = all.iter().filter(|service| roles.runs(service)).collect();
     let work = Work::start(config, &store, &here).await?;
-    let mut background = Vec::new();
+    let mut background: Vec<JoinHandle<()>> = post.start().into_iter().collect();
     let cache = people::token_cache(config, &store, &metrics);
     let connections = Connections::default();
     background.extend(people::forget(&store, &cache, &connections));

@@ -3,6 +3,6 @@
 export function announce(server) {
   server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 }, () => {
     const { address, port } = server.address();
-    console.log(JSON.stringify({ address: `${address}:${port}`, version: process.versions.node }));
+    console.log(JSON.stringify({ address: `${address}:${port}` }));
   });
 }

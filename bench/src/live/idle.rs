@@ -71,6 +71,9 @@ pub fn measure(plan: &Plan, people: &People, peers: Option<&Peers>) -> Outcome<T
             spread(|cost| cost.cpu_micros),
         ]);
     }
+    if let Some(peers) = peers {
+        table.note(format!("The peers: {}.", peers.names()));
+    }
     table.note(format!(
         "Each server is fresh, has had {WARM} connections that left, and then gets {} with access rules on, each person \
          with one: what its resident memory grows by. The peers check nobody. The kernel's memory is that of both ends, \

@@ -22,21 +22,23 @@ const FILES: &[(&str, &str)] = &[
 
 /// The peers, installed.
 #[derive(Clone, Debug)]
-pub struct Peers(PathBuf);
+pub struct Peers {
+    folder: PathBuf,
+    /// Which Node they run on.
+    pub version: String,
+}
 
 /// A running peer; dropping it ends it.
 pub struct Peer {
     child: Child,
     address: SocketAddr,
-    /// Which Node it runs on.
-    pub version: String,
 }
 
 impl Peers {
     /// Installs the peers where they are not there yet; the versions are those of the lock file.
     pub fn install() -> Option<Self> {
         match install() {
-            Ok(folder) => Some(Self(folder)),
+            Ok(peers) => Some(peers),
             Err(reason) => {
                 say(format!("the Node peers are skipped: {reason}"));
                 None
@@ -44,10 +46,18 @@ impl Peers {
         }
     }
 
+    /// Says what they are, with versions.
+    pub fn names(&self) -> String {
+        let wanted: Value = serde_json::from_str(FILES[0].1).unwrap_or_default();
+        let packages = wanted["dependencies"].as_object().into_iter().flatten();
+        let named = packages.map(|(name, version)| format!("`{name}` {}", version.as_str().unwrap_or_default()));
+        format!("Node {}, {}", self.version, named.collect::<Vec<_>>().join(", "))
+    }
+
     /// Starts one by the name of its script.
     pub fn start(&self, script: &str) -> Outcome<Peer> {
         let mut command = Command::new("node");
-        command.arg(self.0.join(script)).stdin(Stdio::null()).stdout(Stdio::piped());
+        command.arg(self.folder.join(script)).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.env("NODE_ENV", "production").spawn()?;
         let mut line = String::new();
         if let Some(output) = child.stdout.take() {
@@ -55,9 +65,8 @@ impl Peers {
         }
         let said: Value = serde_json::from_str(&line).unwrap_or_default();
         let address = said["address"].as_str().and_then(|address| address.parse().ok());
-        let version = said["version"].as_str().unwrap_or_default().to_owned();
         match address {
-            Some(address) => Ok(Peer { child, address, version }),
+            Some(address) => Ok(Peer { child, address }),
             None => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -84,21 +93,23 @@ impl Drop for Peer {
     }
 }
 
-fn install() -> Outcome<PathBuf> {
+fn install() -> Outcome<Peers> {
     let version = Command::new("node").arg("--version").output().map_err(|_| "there is no Node on this machine")?;
     if !version.status.success() {
         return Err("Node does not start".into());
     }
     let folder = Path::new(FOLDER).to_path_buf();
+    let version = String::from_utf8_lossy(&version.stdout).trim().trim_start_matches('v').to_owned();
+    let peers = Peers { folder: folder.clone(), version };
     std::fs::create_dir_all(&folder)?;
     for (name, text) in FILES {
         std::fs::write(folder.join(name), text)?;
     }
     if folder.join("node_modules/socket.io").exists() {
-        return Ok(folder);
+        return Ok(peers);
     }
     let mut npm = Command::new("npm");
     npm.args(["ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", FOLDER]);
     let installed = npm.stdout(Stdio::null()).status().map_err(|_| "there is no npm on this machine")?;
-    if installed.success() { Ok(folder) } else { Err("npm could not install the packages".into()) }
+    if installed.success() { Ok(peers) } else { Err("npm could not install the packages".into()) }
 }

@@ -27,7 +27,7 @@ impl Shelf {
         let mut items = Vec::new();
         for number in 0..ITEMS {
             // As long as a SKU may be: it is in each event.
-            let sku = format!("{seed:08}-{number:03}-{:x<52}", people.tenants);
+            let sku = format!("{seed:08}-{number:03}-{:x<51}", people.tenants);
             let body = serde_json::json!({ "sku": sku, "name": "A thing on a shelf" }).to_string();
             let answer = connection.send(&post_as("/api/inventory", &body, token))?;
             let text: serde_json::Value = serde_json::from_slice(&answer.body)?;

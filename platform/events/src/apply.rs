@@ -126,6 +126,8 @@ impl Chunk<'_> {
                         error = %error, "an event could not be applied"
                     );
                     blamed.insert(position, error.to_string());
+                    // The rest has its turn later: one tenant's failures do not hold up others.
+                    size = events.iter().take_while(|event| event.position <= Some(position)).count().max(1);
                 }
                 // One at a time, to learn whose fault it is.
                 None => size = 1,

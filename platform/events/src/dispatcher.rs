@@ -2,7 +2,7 @@
 //! again what failed. Several processes may do it at once: what is applied is decided in each
 //! tenant's transaction. Not for a subscription's own course: see `drive`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use kernel::{RequestId, Result, TenantId};
-use store::{Engine, Store};
+use store::{Engine, EventRow, Store};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -24,6 +24,10 @@ use crate::tables::mark;
 
 /// How often the log is looked at when nobody rings.
 pub(crate) const LOOK: Duration = Duration::from_millis(250);
+/// How many events are looked at in one go.
+const PAGE: u64 = 500;
+/// How many of the newest events are kept for all subscriptions.
+const NEWEST: usize = 1_000;
 /// What is rung within this is looked at together.
 const TOGETHER: Duration = Duration::from_millis(2);
 /// How often it is counted what is set aside.
@@ -63,7 +67,23 @@ pub(crate) struct Work {
 #[derive(Clone, Default)]
 pub(crate) struct View {
     pub last: i64,
+    /// The newest events: all of those after `from`, so that not everybody reads them anew.
+    pub newest: Arc<VecDeque<Arc<EventRow>>>,
+    pub from: i64,
     pub marks: Arc<HashMap<String, mark::Model>>,
+}
+
+impl View {
+    /// Returns this view with what came after it.
+    fn with(&self, page: Vec<EventRow>) -> Self {
+        let last = page.last().and_then(|event| event.position).unwrap_or(self.last);
+        let (mut newest, mut from) = (VecDeque::clone(&self.newest), self.from);
+        newest.extend(page.into_iter().map(Arc::new));
+        while newest.len() > NEWEST {
+            from = newest.pop_front().and_then(|event| event.position).unwrap_or(from);
+        }
+        Self { last, newest: Arc::new(newest), from, marks: self.marks.clone() }
+    }
 }
 
 /// A dispatcher at work.
@@ -170,13 +190,27 @@ impl Inner {
     pub(crate) async fn look(&self) -> Result<View> {
         // The log first: what is in it by then, whoever reads afterwards finds.
         let last = store::log_state(&self.store).await?.last;
-        let marks = marks::all(&self.store).await?.into_iter().map(|mark| (mark.name.clone(), mark)).collect();
-        Ok(View { last, marks: Arc::new(marks) })
+        Ok(View { last, from: last, newest: Arc::default(), marks: self.look_at_marks().await? })
     }
 
-    async fn look_at_log(&self) -> Result<View> {
-        let last = store::log_state(&self.store).await?.last;
-        Ok(View { last, ..self.views.borrow().clone() })
+    async fn look_at_marks(&self) -> Result<Arc<HashMap<String, mark::Model>>> {
+        let marks = marks::all(&self.store).await?.into_iter();
+        Ok(Arc::new(marks.map(|mark| (mark.name.clone(), mark)).collect()))
+    }
+
+    /// Reads what came after the last look; says whether there may be more.
+    async fn look_on(&self, marks_too: bool) -> Result<bool> {
+        let before = self.views.borrow().clone();
+        let page = store::events_after(&self.store, before.last, None, PAGE).await?;
+        let (full, any) = (page.len() as u64 == PAGE, !page.is_empty());
+        let mut view = if any { before.with(page) } else { before };
+        if marks_too {
+            view.marks = self.look_at_marks().await?;
+        }
+        if any || marks_too {
+            self.views.send_replace(view);
+        }
+        Ok(full)
     }
 
     /// Tries again what is to be tried again by now; says how many events were tried.
@@ -239,16 +273,22 @@ async fn look(inner: Arc<Inner>, mut stopping: watch::Receiver<bool>) {
     loop {
         rung.mark_unchanged();
         // Where there is much to read, the marks are not looked at every time.
-        let whole = looked.is_none_or(|moment| moment.elapsed() >= LOOK);
-        let view = if whole { inner.look().await } else { inner.look_at_log().await };
-        match view {
-            Ok(view) => {
+        let due = looked.is_none_or(|moment| moment.elapsed() >= LOOK);
+        let seen = match looked {
+            None => inner.look().await.map(|view| {
                 inner.views.send_replace(view);
+                false
+            }),
+            Some(_) => inner.look_on(due).await,
+        };
+        match seen {
+            Ok(more) => {
+                looked = if due { Some(Instant::now()) } else { looked };
+                if more {
+                    continue;
+                }
             }
             Err(error) => tracing::warn!(error = %error, "subscriptions wait: the log cannot be read"),
-        }
-        if whole {
-            looked = Some(Instant::now());
         }
         tokio::select! {
             () = stopped(&mut stopping) => return,

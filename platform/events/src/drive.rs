@@ -9,7 +9,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use kernel::{Result, Timestamp};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
-use store::{Engine, Purpose, fault};
+use store::{Engine, EventRow, Purpose, fault};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 
@@ -98,7 +98,7 @@ impl Drive {
         loop {
             let view = self.inner.look().await?;
             self.load(&view).await?;
-            self.read_on(view.last).await?;
+            self.read_on(&view).await?;
             self.launch();
             while let Some(landed) = self.flights.next().await {
                 if let Ok((_, Err(_))) = &landed {
@@ -129,7 +129,7 @@ impl Drive {
             self.scan = None;
             return Ok(LOOK);
         }
-        self.read_on(view.last).await?;
+        self.read_on(view).await?;
         self.launch();
         let Some(scan) = &self.scan else { return Ok(LOOK) };
         let more = scan.read < view.last && scan.has_room();
@@ -205,15 +205,21 @@ impl Drive {
         Ok(until.is_some())
     }
 
-    async fn read_on(&mut self, last: i64) -> Result<()> {
+    async fn read_on(&mut self, view: &View) -> Result<()> {
         let kinds = self.work.subscription.kinds.list();
         for _ in 0..PAGES {
-            let Some(scan) = self.scan.as_mut().filter(|scan| scan.read < last && scan.has_room()) else { break };
-            let page = store::events_after(&self.inner.store, scan.read, kinds, PAGE).await?;
-            let end = page.last().and_then(|event| event.position);
-            let full = page.len() as u64 == PAGE;
-            // A short page was all there is up to what was seen before it was read.
-            let upto = if full { end.unwrap_or(last) } else { end.unwrap_or(last).max(last) };
+            let Some(scan) = self.scan.as_mut().filter(|scan| scan.read < view.last && scan.has_room()) else { break };
+            let (page, upto) = if scan.read >= view.from {
+                let fresh = view.newest.iter().filter(|event| event.position > Some(scan.read));
+                let wanted = fresh.filter(|event| kinds.is_none_or(|kinds| kinds.contains(&event.kind.as_str())));
+                (wanted.map(|event| EventRow::clone(event)).collect(), view.last)
+            } else {
+                let page = store::events_after(&self.inner.store, scan.read, kinds, PAGE).await?;
+                let end = page.last().and_then(|event| event.position).unwrap_or(view.last);
+                // A short page was all there is up to what was seen before it was read.
+                let upto = if page.len() as u64 == PAGE { end } else { end.max(view.last) };
+                (page, upto)
+            };
             scan.take_in(page, upto);
             self.launch();
         }

@@ -8,8 +8,8 @@ use kernel::{Answer, Error, Id, Result, TenantId, Timestamp};
 use sea_orm::sea_query::Query;
 use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{
-    ActiveModelTrait as _, ColumnTrait as _, Condition, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _, QueryTrait as _,
+    ActiveModelTrait as _, ColumnTrait as _, Condition, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, QueryTrait as _,
 };
 use serde_json::json;
 use store::{Event, Purpose, Store, System};
@@ -149,12 +149,7 @@ async fn streams(store: &Store, subscription: &str) -> Result<Vec<Stream>> {
 
 /// Lets the streams that were set aside be tried again now, with all attempts before them: all of the
 /// subscription, of one tenant, or about one thing. Says how many there were.
-pub async fn retry(
-    store: &Store,
-    subscription: &str,
-    tenant: Option<TenantId>,
-    subject: Option<&str>,
-) -> Result<u64> {
+pub async fn retry(store: &Store, subscription: &str, tenant: Option<TenantId>, subject: Option<&str>) -> Result<u64> {
     let system = store.system(Purpose::Dispatch).await?;
     if mark(&system, subscription).await?.is_none() {
         return Err(unknown(subscription));
@@ -340,5 +335,8 @@ async fn mark(system: &System, name: &str) -> Result<Option<mark::Model>> {
 }
 
 fn unknown(name: &str) -> Error {
-    Error::not_found("events.subscription_unknown", format!("there is no subscription {name}: see those that are listed"))
+    Error::not_found(
+        "events.subscription_unknown",
+        format!("there is no subscription {name}: see those that are listed"),
+    )
 }

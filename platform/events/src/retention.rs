@@ -38,10 +38,8 @@ pub async fn remove_expired(store: &Store, kinds: &[(&str, u32)]) -> Result<u64>
 async fn passed(store: &Store, kind: &str) -> Result<i64> {
     let last = store::log_state(store).await?.last;
     let lowest = mark::Entity::find().order_by_asc(mark::Column::Position).limit(1);
-    let first = parked::Entity::find()
-        .filter(parked::Column::Kind.eq(kind))
-        .order_by_asc(parked::Column::Position)
-        .limit(1);
+    let first =
+        parked::Entity::find().filter(parked::Column::Kind.eq(kind)).order_by_asc(parked::Column::Position).limit(1);
     let system = store.system_read(Purpose::Housekeeping).await?;
     let (lowest, first) = (system.one(lowest).await?, system.one(first).await?);
     system.close().await?;

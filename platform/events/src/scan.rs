@@ -243,7 +243,11 @@ mod tests {
         let place = dealt.iter().position(|(tenant, _)| *tenant == quiet).expect("it had its turn");
         assert!(place <= CHUNK, "its turn came after {place} events of the other");
         let of_loud: Vec<_> = dealt.iter().filter(|(tenant, _)| *tenant == loud).map(|(_, n)| *n).collect();
-        assert_eq!(of_loud, (1..=3_000).filter(|n| *n != 2_900).collect::<Vec<_>>(), "in order, none twice, none missing");
+        assert_eq!(
+            of_loud,
+            (1..=3_000).filter(|n| *n != 2_900).collect::<Vec<_>>(),
+            "in order, none twice, none missing"
+        );
         assert!(scan.is_empty());
         assert_eq!(scan.done(), 3_000);
     }

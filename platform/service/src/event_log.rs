@@ -32,11 +32,8 @@ const READ: [(Audience, PermissionType); 3] = [
 ];
 
 /// What it takes to follow the events of other tenants.
-const READ_TENANTS: PermissionType = PermissionType {
-    name: "events.tenants.read",
-    role: Role::Superadmin,
-    summary: "Follow the events of all tenants",
-};
+const READ_TENANTS: PermissionType =
+    PermissionType { name: "events.tenants.read", role: Role::Superadmin, summary: "Follow the events of all tenants" };
 
 /// What every service may publish.
 const COMMON: [EventType; 4] = [

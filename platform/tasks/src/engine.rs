@@ -8,7 +8,6 @@ mod clock;
 mod ending;
 mod pump;
 
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -19,10 +19,8 @@ pub use cancel::{cancel, retry};
 pub use engine::{Engine, EngineConfig, Running};
 pub use housekeeping::remove_finished;
 pub use job::{Job, Outcome, Retry, Work};
-pub use overview::{
-    Count, SagaHistory, StepHistory, TaskFilter, count_all, find, find_any, history, list, list_all,
-};
-pub use queue::{QUEUED, Enqueued, NewTask, Task, TaskId, enqueue};
+pub use overview::{Count, SagaHistory, StepHistory, TaskFilter, count_all, find, find_any, history, list, list_all};
+pub use queue::{Enqueued, NewTask, QUEUED, Task, TaskId, enqueue};
 pub use row::{Model as TaskRow, State};
 pub use run::Run;
 pub use saga::{Saga, SagaRun, Step, StepWork, start_saga};

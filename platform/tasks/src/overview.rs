@@ -104,12 +104,7 @@ fn told(row: saga::Model, steps: Vec<step::Model>) -> SagaHistory {
 }
 
 /// Returns tasks of one tenant or of all, newest first.
-pub async fn list_all(
-    store: &Store,
-    tenant: Option<TenantId>,
-    filter: &TaskFilter,
-    limit: u64,
-) -> Result<Vec<Model>> {
+pub async fn list_all(store: &Store, tenant: Option<TenantId>, filter: &TaskFilter, limit: u64) -> Result<Vec<Model>> {
     let mut select = Entity::find().filter(filter.condition()).order_by_desc(Column::Id).limit(limit);
     if let Some(tenant) = tenant {
         select = select.filter(Column::TenantId.eq(tenant));

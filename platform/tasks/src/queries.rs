@@ -112,15 +112,26 @@ pub(crate) fn held(leases: &[Lease]) -> (String, Vec<Value>) {
     (format!("state = 'running' AND ({each})"), values.collect())
 }
 
+/// Repeats the last one up to a power of two: a handful of texts, each of which the database has planned
+/// before.
+fn padded<T: Clone>(items: &[T]) -> Vec<T> {
+    let mut padded = items.to_vec();
+    if let Some(last) = items.last() {
+        padded.resize(items.len().next_power_of_two(), last.clone());
+    }
+    padded
+}
+
 /// Keeps leases for a while longer.
 pub(crate) fn renew(leases: &[Lease], until: Timestamp) -> Sql {
-    let (condition, values) = held(leases);
+    let (condition, values) = held(&padded(leases));
     let text = format!("UPDATE task SET due_at = ? WHERE {condition}");
     Sql::new(text, std::iter::once(until.into()).chain(values))
 }
 
 /// Ends tasks well, each with its result.
 pub(crate) fn done(ended: &[(Lease, String)], now: Timestamp) -> Sql {
+    let ended = padded(ended);
     let leases: Vec<Lease> = ended.iter().map(|(lease, _)| *lease).collect();
     let (condition, held) = held(&leases);
     let cases = vec!["WHEN ? THEN ?"; ended.len()].join(" ");

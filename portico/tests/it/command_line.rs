@@ -9,7 +9,7 @@ use crate::fresh_database::execute;
 use crate::process::{Ended, Installation, Server, code_in, portico, run};
 
 /// Every command, as it is typed.
-const COMMANDS: [&[&str]; 20] = [
+const COMMANDS: [&[&str]; 25] = [
     &[],
     &["serve"],
     &["migrate"],
@@ -24,6 +24,11 @@ const COMMANDS: [&[&str]; 20] = [
     &["events", "retry"],
     &["events", "skip"],
     &["events", "replay"],
+    &["tasks"],
+    &["tasks", "list"],
+    &["tasks", "show"],
+    &["tasks", "retry"],
+    &["tasks", "cancel"],
     &["openapi"],
     &["config"],
     &["config", "show"],

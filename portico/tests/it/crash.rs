@@ -8,7 +8,7 @@
 
 mod book;
 mod control;
-mod load;
+pub mod load;
 mod verify;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

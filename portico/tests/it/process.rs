@@ -164,10 +164,27 @@ impl Installation {
         server
     }
 
+    /// Starts a server that fails as the plan says, which may be before it is ready: see `store::fault`.
+    pub async fn start_to_fail(&self, plan: &str) -> Server {
+        let mut command = self.command(&["serve", "--listen", "127.0.0.1:0"]);
+        command.env("PORTICO_TEST_FAULT", plan);
+        let mut server = self.spawn(command);
+        let (lock, pid) = (self.data().join("portico.lock"), server.pid());
+        until(LIMIT, "the server to listen or to end", async || {
+            server.address = announced(&lock, pid).unwrap_or(server.address);
+            (server.address.port() != 0 || server.try_wait().is_some()).then_some(())
+        })
+        .await;
+        server
+    }
+
     /// Starts a server and waits for nothing.
     pub fn launch(&self, listen: &str) -> Server {
+        self.spawn(self.command(&["serve", "--listen", listen]))
+    }
+
+    fn spawn(&self, mut command: Command) -> Server {
         let log = |name: &str| File::create(self.file(name)).expect("a file for the output");
-        let mut command = self.command(&["serve", "--listen", listen]);
         command.stdout(log("stdout")).stderr(log("stderr"));
         Server {
             started: Instant::now(),

@@ -3,26 +3,27 @@
 
 use std::sync::Arc;
 
-use identity::{Identity, Settings};
-use portico::{docs, health, operator, services};
+use portico::config::Config;
+use portico::services::{self, States};
+use portico::{docs, health, operator};
 use serde_json::json;
 use service::Service;
 use store::{Engine, Walls};
 use testkit::{Attempt, Database, Sweep, TestApp, TestTenant};
 
-use crate::{sweep_live, sweep_people, sweep_provision};
+use crate::{sweep_events, sweep_live, sweep_people, sweep_provision, sweep_tasks};
 
 /// What no answer to anybody but the owner may show.
 pub(crate) const SENTINEL: &str = "sentinel-7f3a";
 
-fn everything(identity: &Identity) -> Vec<Service> {
-    let mut all = services::all(identity);
+fn everything(states: &States) -> Vec<Service> {
+    let mut all = services::all(states);
     let names = all.iter().map(|service| service.name).collect();
     all.push(health::service(names, health::Readiness::default(), Arc::default()));
     let document = Arc::new(std::sync::OnceLock::new());
     document.get_or_init(|| docs::written(&service::document(&all)));
     all.push(docs::service(document));
-    let own = operator::service(identity.clone(), &all);
+    let own = operator::service(states.identity.clone(), &all);
     all.push(own);
     all
 }
@@ -101,14 +102,14 @@ fn sweep() -> Sweep {
                 Attempt::at("/api/events?type=inventory.item.created&limit=200").shows(SENTINEL).own()
             })
         });
-    sweep_provision::add(sweep_live::add(sweep_people::add(sweep)))
+    sweep_tasks::add(sweep_events::add(sweep_provision::add(sweep_live::add(sweep_people::add(sweep)))))
 }
 
 async fn app(engine: Engine, walls: Walls) -> TestApp {
     let mut database = Database::new(engine).await;
     database.config.walls = walls;
-    let identity = Identity::new(Settings::default()).expect("sound settings");
-    TestApp::with(database, everything(&identity), identity).await
+    let states = States::new(&Config::default()).expect("sound settings");
+    TestApp::with(database, everything(&states), states.identity).await
 }
 
 async fn swept(engine: Engine, walls: Walls) {

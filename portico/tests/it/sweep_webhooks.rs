@@ -84,7 +84,9 @@ pub fn add(sweep: Sweep) -> Sweep {
             })
         })
         .operation("webhooks_rotate_secret", |app, owner| {
-            Box::pin(async move { Attempt::at(format!("{}/rotate-secret", endpoint(app, owner).await)).shows(SENTINEL) })
+            Box::pin(
+                async move { Attempt::at(format!("{}/rotate-secret", endpoint(app, owner).await)).shows(SENTINEL) },
+            )
         })
         .operation("webhooks_test_endpoint", |app, owner| {
             Box::pin(async move { Attempt::at(format!("{}/test", endpoint(app, owner).await)).status(202) })

@@ -4,11 +4,12 @@
 use service::{Audience, EventType, PermissionType, Role, Service};
 use store::Constraint;
 
-use crate::{migrations, provision};
 use crate::routes::{
-    api_tokens, cookie, elevate, invitations, jwks, me, members, passwords, refresh, register, sessions, sign_in, ticket,
+    api_tokens, cookie, elevate, invitations, jwks, me, members, passwords, refresh, register, sessions, sign_in,
+    ticket,
 };
 use crate::state::Identity;
+use crate::{migrations, provision};
 
 /// Returns the service over this state.
 pub fn service(identity: Identity) -> Service {

@@ -88,9 +88,8 @@ async fn join(server: &Arc<Server>, session: &Arc<Session>, last: Option<LastPos
     let rooms: Vec<String> = session.rooms().iter().map(ToString::to_string).collect();
     let epoch = &**server.app.live.hub.epoch();
     let ready = json!({ "epoch": epoch, "position": after, "rooms": rooms, "until": session.until() });
-    let well = told.is_some()
-        && session.emit_when_roomy(packet::event("ready", &ready)).await
-        && session.go_live(after).await;
+    let well =
+        told.is_some() && session.emit_when_roomy(packet::event("ready", &ready)).await && session.go_live(after).await;
     if !well {
         server.end(session);
     }
@@ -137,7 +136,8 @@ mod tests {
 
     #[test]
     fn the_packet_wins_over_the_header() {
-        let token = |auth: &str, header: Option<&str>| read(auth, header.map(str::to_owned)).map(|brought| brought.token);
+        let token =
+            |auth: &str, header: Option<&str>| read(auth, header.map(str::to_owned)).map(|brought| brought.token);
         assert_eq!(token(r#"{"token":"a"}"#, Some("b")).expect("a token"), "a");
         assert_eq!(token(r#"{"token":"Bearer a"}"#, None).expect("a token"), "a");
         assert_eq!(token("", Some("b")).expect("a token"), "b");

@@ -39,8 +39,8 @@ pub fn service(services: &[Service]) -> Service {
              a socket may send nothing else, and is closed after ten seconds.",
         )
     };
-    let operations = PATHS.into_iter().flat_map(|path| {
-        [operation(Method::GET, path, "open"), operation(Method::POST, path, "post")]
-    });
+    let operations = PATHS
+        .into_iter()
+        .flat_map(|path| [operation(Method::GET, path, "open"), operation(Method::POST, path, "post")]);
     Service::new("live", "Socket.IO over the event log").routes(operations).body_limit(BODY_LIMIT)
 }

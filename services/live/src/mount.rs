@@ -14,7 +14,7 @@ use service::App;
 use tower::ServiceExt as _;
 
 use crate::BODY_LIMIT;
-use crate::connect::HeaderToken;
+use crate::connect::{HeaderToken, closing};
 use crate::server::Server;
 use crate::wire::Wires;
 
@@ -37,6 +37,9 @@ impl Mount {
         if opens && !server.has_room() {
             let message = "too many sockets are about to say who they are; try again shortly";
             return Err(Error::unavailable("live.too_many_handshakes", message).retry_after(1).into());
+        }
+        if opens && server.is_closing() {
+            return Err(closing().into());
         }
         let request = within_bounds(request, opens).await?;
         let Ok(response) = server.engine.clone().oneshot(request).await;

@@ -23,11 +23,8 @@ pub(crate) enum Room {
 }
 
 /// What a role may learn, as the event log sees it.
-const AUDIENCES: [(&str, Role); 3] = [
-    ("events.admins.read", Role::Admin),
-    ("events.staff.read", Role::Staff),
-    ("events.members.read", Role::Viewer),
-];
+const AUDIENCES: [(&str, Role); 3] =
+    [("events.admins.read", Role::Admin), ("events.staff.read", Role::Staff), ("events.members.read", Role::Viewer)];
 
 impl Room {
     /// The roles that have rooms, the highest first.

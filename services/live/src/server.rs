@@ -99,9 +99,15 @@ impl Server {
         self.waiting().remove(&sid);
     }
 
+    /// Says whether the process is stopping: nobody is let in any more.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.app.live.connections.is_closing()
+    }
+
     /// Closes the sockets that have not said in time who they are.
     pub(crate) fn close_silent(&self, now: Timestamp) {
-        let late = |opened: Timestamp| opened.plus(CONNECT_LIMIT) < now;
+        let closing = self.is_closing();
+        let late = |opened: Timestamp| closing || opened.plus(CONNECT_LIMIT) < now;
         let late: Vec<_> = self.waiting().extract_if(|_, (opened, _)| late(*opened)).collect();
         for (_, (_, socket)) in late {
             socket.data.end();

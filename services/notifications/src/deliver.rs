@@ -18,9 +18,9 @@ use crate::Notifications;
 use crate::kind::{Channel, NotificationType};
 use crate::letters::{Line, Mail, NotSent, SHOWN, Told, moment};
 use crate::preferences::{Layer, Settings, decide};
-use crate::raise::shut;
 use crate::tables::delivery::{self, DeliveryId};
 use crate::tables::{notification, occurrence, recipient, suppression};
+use crate::window::shut;
 
 /// The task of one letter.
 pub(crate) const MAIL_JOB: &str = "notifications.mail";
@@ -97,7 +97,8 @@ async fn look(writer: &mut Writer<'_>, id: DeliveryId, home: &str) -> Result<Ste
     if row.due_at > now {
         return Ok(Step::Wait(between(now, row.due_at)));
     }
-    let notification = writer.select_with_deleted::<notification::Entity>().id(row.notification_id).lock().one().await?;
+    let notification =
+        writer.select_with_deleted::<notification::Entity>().id(row.notification_id).lock().one().await?;
     let person = writer.select_with_deleted::<recipient::Entity>().id(row.user_id).one().await?;
     let (Some(notification), Some(person)) = (notification, person) else { return Ok(Step::Skip("gone")) };
     let Some(kind) = NotificationType::named(&notification.kind) else { return Ok(Step::Skip("gone")) };

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use service::Role;
 use store::{EventRow, Writer};
 
-use crate::tables::recipient::{Column, Entity, ActiveModel};
+use crate::tables::recipient::{ActiveModel, Column, Entity};
 use crate::{notice, raise};
 
 const JOINED: &str = "identity.user.created";

@@ -107,7 +107,8 @@ impl Templates {
             count => format!("{first} (and {} more)", count - 1),
         };
         let more = told.count - i64::try_from(told.lines.len()).unwrap_or(i64::MAX);
-        let line = |line: &Line| context! { at => line.at.as_str(), title => line.title.as_str(), body => line.body.as_str() };
+        let line =
+            |line: &Line| context! { at => line.at.as_str(), title => line.title.as_str(), body => line.body.as_str() };
         let lines: Vec<Value> = told.lines.iter().map(line).collect();
         let values = context! {
             title => subject.as_str(), lines, more => more.max(0), organization => told.organization,
@@ -151,8 +152,14 @@ mod tests {
         };
         let (subject, text, html) = Templates::read().expect("sound").fill(&told).expect("filled");
         assert_eq!(subject, "Low stock: <script>alert(1)</script> (and 22 more)");
-        assert!(text.contains("2026-11-21 15:00") && text.contains("ส้ม & \"more\"") && text.contains("3 more"), "{text}");
-        assert!(!html.contains("<script>") && html.contains("&lt;script&gt;") && html.contains("Farm &amp; Co"), "{html}");
+        assert!(
+            text.contains("2026-11-21 15:00") && text.contains("ส้ม & \"more\"") && text.contains("3 more"),
+            "{text}"
+        );
+        assert!(
+            !html.contains("<script>") && html.contains("&lt;script&gt;") && html.contains("Farm &amp; Co"),
+            "{html}"
+        );
         assert!(text.contains("https://api.example/u?token=a") && html.contains("No more letters"));
         let wanted = Told { unsubscribe: None, ..told };
         let (_, text, html) = Templates::read().expect("sound").fill(&wanted).expect("filled");

@@ -10,9 +10,11 @@ mod notice;
 mod preferences;
 mod quiet;
 mod raise;
+mod retention;
 mod routes;
 mod state;
 mod tables;
+mod window;
 
 use std::time::Duration;
 
@@ -46,6 +48,7 @@ pub fn service(notifications: Notifications) -> Service {
             Job::new(MAIL_JOB, SendLetter(notifications.clone())).retry(PATIENT),
             Job::new(RAISE_JOB, TellRest).retry(PATIENT),
         ])
+        .schedules([retention::schedule()])
         .extension(notifications)
 }
 
@@ -55,11 +58,8 @@ const PATIENT: Retry = Retry { attempts: 30, first: Duration::from_secs(1), long
 /// No body here needs more.
 const BODY: usize = 16 << 10;
 
-const PERMISSIONS: [PermissionType; 1] = [PermissionType {
-    name: policy::WRITE,
-    role: Role::Admin,
-    summary: "Rule who is told what through which channel",
-}];
+const PERMISSIONS: [PermissionType; 1] =
+    [PermissionType { name: policy::WRITE, role: Role::Admin, summary: "Rule who is told what through which channel" }];
 
 /// What is told stays in the tables: the events only name it, and nobody but administrators reads them.
 const EVENTS: [EventType; 3] = [

@@ -1,6 +1,6 @@
 //! The tables of the notifications service, step by step; a released step never changes.
 
-use store::{Schema, Step, Type};
+use store::{Purpose, Schema, Step, Type};
 
 /// The steps, oldest first.
 pub(crate) const STEPS: &[Step] = &[Step { name: "0001_notifications", apply: notifications }];
@@ -54,6 +54,12 @@ fn notifications(schema: &mut Schema) {
         table.references("notification_id", "notifications_notification");
         table.unique("notifications_delivery_channel", &["notification_id", "channel"]);
     });
+    // What was told long ago is removed in all tenants at once.
+    schema.both("CREATE INDEX notifications_notification_age ON notifications_notification (updated_at)");
+    schema.open_to("notifications_recipient", Purpose::Housekeeping, "SELECT, UPDATE");
+    for table in ["notifications_notification", "notifications_occurrence", "notifications_delivery"] {
+        schema.open_to(table, Purpose::Housekeeping, "SELECT, DELETE");
+    }
     schema.tenant_bookkeeping("notifications_settings", |table| {
         table.column("document", Type::Text);
     });

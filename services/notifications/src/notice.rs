@@ -136,15 +136,20 @@ mod tests {
 
     #[test]
     fn events_become_words_and_keys() {
-        let data = json!({ "sku": "A", "name": "Ärpel", "quantity": 3, "unit": "box", "lowStockLevel": 5, "crossing": 7 });
+        let data =
+            json!({ "sku": "A", "name": "Ärpel", "quantity": 3, "unit": "box", "lowStockLevel": 5, "crossing": 7 });
         let low = notice(&event(LOW_STOCK, "itm_1", data)).expect("a notice");
         assert_eq!((low.title.as_str(), low.body.as_str()), ("Low stock: A Ärpel", "3 box left; the level is 5."));
         assert_eq!((low.dedupe_key.as_str(), low.severe), ("LOW_STOCK:itm_1/7", false));
         let large = event(ADJUSTED, "itm_1", json!({ "delta": -120, "reason": "sold", "sku": "A", "quantity": 3 }));
         let notice_of_large = notice(&large).expect("a notice");
-        assert_eq!((notice_of_large.size, notice_of_large.body.as_str()), (Some(120), "Changed by -120 (sold); now there are 3."));
+        assert_eq!(
+            (notice_of_large.size, notice_of_large.body.as_str()),
+            (Some(120), "Changed by -120 (sold); now there are 3.")
+        );
         assert_eq!(notice_of_large.dedupe_key, format!("LARGE_ADJUSTMENT:{}", large.id));
-        let failed = notice(&event(QC_FAILED, "bat_1", json!({ "batch": "B-7", "severity": "Severe" }))).expect("a notice");
+        let failed =
+            notice(&event(QC_FAILED, "bat_1", json!({ "batch": "B-7", "severity": "Severe" }))).expect("a notice");
         assert_eq!((failed.title.as_str(), failed.severe), ("Quality check failed: B-7", true));
         let alert = json!({ "title": "Disk\r\nBcc: x@y", "message": "full", "dedupeKey": "disk" });
         let alert = notice(&event(ALERT, "store", alert)).expect("a notice");
@@ -162,7 +167,10 @@ mod tests {
         assert_eq!(read(&old, old.occurred_at.plus(OLDEST).plus(Duration::from_secs(1))), None);
         let huge = json!({ "title": "x".repeat(5_000), "message": "ü".repeat(5_000), "dedupeKey": "k".repeat(5_000) });
         let huge = notice(&event(ALERT, "store", huge)).expect("a notice");
-        assert_eq!((huge.title.chars().count(), huge.body.chars().count(), huge.dedupe_key.len() < 400), (200, 2_000, true));
+        assert_eq!(
+            (huge.title.chars().count(), huge.body.chars().count(), huge.dedupe_key.len() < 400),
+            (200, 2_000, true)
+        );
         assert_eq!(notice(&event(ADJUSTED, "i", json!({ "delta": i64::MIN }))).expect("a notice").size, Some(i64::MAX));
     }
 }

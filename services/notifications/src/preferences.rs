@@ -78,13 +78,7 @@ pub(crate) struct Ruling {
 }
 
 /// Decides whether somebody of this role is told of a type through a channel.
-pub(crate) fn decide(
-    kind: NotificationType,
-    channel: Channel,
-    role: Role,
-    policy: &Policy,
-    wishes: &Wishes,
-) -> Ruling {
+pub(crate) fn decide(kind: NotificationType, channel: Channel, role: Role, policy: &Policy, wishes: &Wishes) -> Ruling {
     let ruled = policy.rules.get(&kind).and_then(|rules| rules.get(&channel));
     let wished = wishes.channels.get(&kind).and_then(|wishes| wishes.get(&channel));
     let (enabled, layer) = match (ruled, wished) {

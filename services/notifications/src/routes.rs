@@ -1,5 +1,6 @@
 //! The operations, one file per resource or action.
 
+pub(crate) mod bell;
 pub(crate) mod list;
 pub(crate) mod policy;
 pub(crate) mod preferences;

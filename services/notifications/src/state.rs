@@ -34,7 +34,9 @@ impl Settings {
     fn check(&self) -> Result<()> {
         for (key, url) in [("front_end_url", &self.front_end_url), ("public_url", &self.public_url)] {
             let web = url.starts_with("http://") || url.starts_with("https://");
-            if !web || url.chars().any(|letter| letter.is_whitespace() || letter.is_control() || "<>\"".contains(letter)) {
+            if !web
+                || url.chars().any(|letter| letter.is_whitespace() || letter.is_control() || "<>\"".contains(letter))
+            {
                 return Err(Error::invalid("config.invalid", format!("notifications.{key} must be a web address")));
             }
         }

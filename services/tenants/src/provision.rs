@@ -145,7 +145,8 @@ async fn begin(app: &App, making: &Making, ctx: &mut Ctx, new: &NewTenant) -> Re
         writer.roll_back().await?;
         return Err(slug_taken());
     }
-    let input = serde_json::to_value(new).map_err(|error| Error::internal("a new tenant as JSON").source_error(error))?;
+    let input =
+        serde_json::to_value(new).map_err(|error| Error::internal("a new tenant as JSON").source_error(error))?;
     let task_id = start_saga(&mut writer, &making.saga, &new.id.to_string(), input).await?;
     let begun = Provisioned { task_id, tenant_id: new.id, status: "running".to_owned(), tenant: None };
     let location = Some(format!("/api/tasks/{task_id}"));

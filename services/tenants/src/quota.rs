@@ -94,7 +94,9 @@ pub(crate) fn operations() -> [Operation; 2] {
 pub(crate) fn check(quotas: &Numbers) -> Result<()> {
     let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
     let is_name = |name: &str| {
-        (1..=60).contains(&name.len()) && name.starts_with(|first: char| first.is_ascii_lowercase()) && name.bytes().all(letter)
+        (1..=60).contains(&name.len())
+            && name.starts_with(|first: char| first.is_ascii_lowercase())
+            && name.bytes().all(letter)
     };
     let wrong = |field: String, why: String| {
         Err(Error::invalid("request.invalid_body", "the body is not valid").field(field, why))
@@ -171,13 +173,7 @@ async fn put(
     Ok(Answer::ok(&input)?.version(tenant.version).into())
 }
 
-async fn replace(
-    app: &App,
-    ctx: &Ctx,
-    id: TenantId,
-    expected: Option<i64>,
-    wanted: &Numbers,
-) -> Result<TenantRecord> {
+async fn replace(app: &App, ctx: &Ctx, id: TenantId, expected: Option<i64>, wanted: &Numbers) -> Result<TenantRecord> {
     let system = app.store.system(Purpose::Tenancy).await?;
     loop {
         let tenant = system.tenant(id).await?;

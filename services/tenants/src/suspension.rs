@@ -60,7 +60,8 @@ async fn suspend(
     Path(id): Path<TenantId>,
     Body(input): Body<ChangeTenantState>,
 ) -> web::Result {
-    let decide = |tenant: &TenantRecord| become_state(tenant, TenantState::Suspended, "tenants.tenant.suspended", &input.reason);
+    let decide =
+        |tenant: &TenantRecord| become_state(tenant, TenantState::Suspended, "tenants.tenant.suspended", &input.reason);
     Ok(answer(change::change(&app, &ctx, id, None, decide).await?)?.into())
 }
 
@@ -70,7 +71,8 @@ async fn activate(
     Path(id): Path<TenantId>,
     Body(input): Body<ChangeTenantState>,
 ) -> web::Result {
-    let decide = |tenant: &TenantRecord| become_state(tenant, TenantState::Active, "tenants.tenant.activated", &input.reason);
+    let decide =
+        |tenant: &TenantRecord| become_state(tenant, TenantState::Active, "tenants.tenant.activated", &input.reason);
     Ok(answer(change::change(&app, &ctx, id, None, decide).await?)?.into())
 }
 

@@ -35,6 +35,7 @@ store::tenant_row!(Entity, Attempt);
 /// One attempt at a delivery.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = WebhookAttempt)]
 pub struct Attempt {
     /// Which attempt of the delivery it was; the first is 1.
     pub number: i64,

@@ -19,6 +19,7 @@ use crate::state::Webhooks;
 
 /// An endpoint with its new secret.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = WebhookEndpointWithSecret)]
 pub(crate) struct EndpointWithSecret {
     /// The signing secret, as the Standard Webhooks libraries take it; it is shown only now.
     pub secret: String,

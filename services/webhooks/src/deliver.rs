@@ -55,7 +55,8 @@ impl Deliver {
             return put_off(&store, &mut ctx, &bundle, now, wait).await;
         }
         let rate = bundle.endpoint.rate.and_then(|rate| u32::try_from(rate).ok());
-        let _permit = match self.0.lanes().admit(bundle.endpoint.id, rate, now) {
+        let failing = bundle.standing.failures > 0;
+        let permit = match self.0.lanes().enter(bundle.endpoint.id, rate, failing, now).await {
             Admission::Go(permit) => permit,
             Admission::Wait(wait) => return Ok(Outcome::Later(wait)),
         };
@@ -70,6 +71,9 @@ impl Deliver {
         }
         let post = self.post(&bundle, now)?;
         let tried = send::send(&self.0, post).await?;
+        permit.note(tried.failure.is_none());
+        // A failure is written down before the next one may look how the endpoint is doing.
+        let _until_written = tried.failure.is_some().then_some(permit);
         settle::settle(run, bundle, tried).await
     }
 
@@ -96,13 +100,7 @@ async fn read(store: &Store, ctx: &Ctx, id: DeliveryId) -> Result<Option<Bundle>
 }
 
 /// Leaves the delivery for when the endpoint may be asked again, and says so in the log of deliveries.
-async fn put_off(
-    store: &Store,
-    ctx: &mut Ctx,
-    bundle: &Bundle,
-    now: Timestamp,
-    wait: Duration,
-) -> Result<Outcome> {
+async fn put_off(store: &Store, ctx: &mut Ctx, bundle: &Bundle, now: Timestamp, wait: Duration) -> Result<Outcome> {
     let wait = jittered(wait)?.max(wait);
     let update = delivery::Entity::update_many()
         .col_expr(delivery::Column::NextAt, Expr::val(now.plus(wait)))

@@ -17,6 +17,7 @@ use crate::message;
 
 /// A page of deliveries.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = WebhookDeliveryPage)]
 struct DeliveryPage {
     /// The deliveries, newest first.
     items: Vec<Delivery>,
@@ -27,6 +28,7 @@ struct DeliveryPage {
 /// A delivery with all that is known of it.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = WebhookDeliveryInFull)]
 struct DeliveryInFull {
     /// The delivery.
     #[serde(flatten)]
@@ -55,14 +57,20 @@ pub(crate) fn operations() -> [Operation; 2] {
             .query::<State>("state", "Only those in this state.")
             .query::<u64>("limit", "How many at most, up to 200; 50 unless said.")
             .query::<String>("cursor", "Where to go on: `next` of the page before.")
-            .describe("List deliveries", "Gives what was sent and what is on its way, newest first. Deliveries that have \
-                 ended leave the log after `webhooks.keep_days`.")
+            .describe(
+                "List deliveries",
+                "Gives what was sent and what is on its way, newest first. Deliveries that have \
+                 ended leave the log after `webhooks.keep_days`.",
+            )
             .gives::<DeliveryPage>(200, "A page")
             .problems(&[400]),
         Operation::get("/api/webhooks/deliveries/{id}", "webhooks_get_delivery", get)
             .permission("webhooks.endpoints.read")
-            .describe("Get a delivery", "Gives it with its body and its attempts: status, duration, error, and the \
-                 beginning of the answer.")
+            .describe(
+                "Get a delivery",
+                "Gives it with its body and its attempts: status, duration, error, and the \
+                 beginning of the answer.",
+            )
             .gives::<DeliveryInFull>(200, "Found")
             .problems(&[400, 404]),
     ]

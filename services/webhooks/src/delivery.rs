@@ -45,6 +45,7 @@ store::tenant_row!(Entity, Delivery);
 /// How a delivery is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = WebhookDeliveryState)]
 pub enum State {
     /// It is on its way, or waits for its next attempt.
     Pending,
@@ -73,6 +74,7 @@ impl State {
 /// One message to one endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = WebhookDelivery)]
 pub struct Delivery {
     /// Names the delivery.
     pub id: DeliveryId,

@@ -62,6 +62,7 @@ store::tenant_entity!(Entity, Endpoint, "webhooks.endpoint", |row: &Model| {
 /// A URL that gets events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = WebhookEndpoint)]
 pub struct Endpoint {
     /// Names the endpoint.
     pub id: EndpointId,
@@ -101,6 +102,7 @@ impl IdKind for Endpoint {
 /// What creating an endpoint takes.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = CreateWebhookEndpoint)]
 pub struct CreateEndpoint {
     /// Where messages are posted to: `https://`, without user name, fragment, or an address that is not public.
     pub url: String,
@@ -119,6 +121,7 @@ pub struct CreateEndpoint {
 /// What changing an endpoint takes: the fields to set.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = UpdateWebhookEndpoint)]
 pub struct UpdateEndpoint {
     /// Where messages are posted to.
     pub url: Option<String>,

@@ -69,7 +69,9 @@ impl Guard {
             "http" if self.allow_http => false,
             _ => return Err("must begin with https://"),
         };
-        if !url.username().is_empty() || url.password().is_some() || text.contains('@') && authority_of(text).contains('@')
+        if !url.username().is_empty()
+            || url.password().is_some()
+            || text.contains('@') && authority_of(text).contains('@')
         {
             return Err("must not hold a user name or password");
         }

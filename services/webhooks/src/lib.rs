@@ -56,7 +56,9 @@ pub fn service(webhooks: Webhooks) -> Service {
             Job::new(queue::DELIVER, deliver::Deliver(webhooks.clone()))
                 .retry(queue::PATIENT)
                 .per_tenant(TENANT_AT_ONCE),
-            Job::new(queue::REPLAY, replay_missing::ReplayMissing(webhooks.clone())).retry(queue::PATIENT).per_tenant(1),
+            Job::new(queue::REPLAY, replay_missing::ReplayMissing(webhooks.clone()))
+                .retry(queue::PATIENT)
+                .per_tenant(1),
         ])
         .schedules([
             Schedule::new("webhooks.clean", "17 3 * * *", clean::Clean(webhooks.clone())),

@@ -28,6 +28,7 @@ const PAGE: u64 = 50;
 /// From when on.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = WebhookMissedSince)]
 struct MissedSince {
     /// The moment from which on events count; as far back as the log of deliveries goes.
     since: Timestamp,
@@ -35,6 +36,7 @@ struct MissedSince {
 
 /// The work that was queued.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = WebhookReplay)]
 struct ReplayAsked {
     /// The task that works through the log.
     task: String,

@@ -43,13 +43,21 @@ async fn rotate(
     let mut writer = app.store.write(&mut ctx).await?;
     let until = writer.now().plus(OVERLAP);
     let row = writer.select::<endpoint::Entity>().id(id).lock().one().await?.ok_or_else(not_found)?;
-    let old = Secret::of(vault, &row)?.seal_as_old(vault, tenant, id)?;
+    // Where the master key was lost, the old secret is lost too, and this is the way out of that.
+    let old = match Secret::of(vault, &row) {
+        Ok(old) => Some(old.seal_as_old(vault, tenant, id)?),
+        Err(error) => {
+            tracing::warn!(error = %error, endpoint = %id, "the old secret cannot be opened: it signs no more");
+            None
+        }
+    };
+    let until = old.is_some().then_some(until);
     let row = writer
         .change::<endpoint::Entity>(id)
         .expect_version(expected)
         .set(Column::SecretSealed, sealed)
-        .set(Column::OldSecretSealed, Some(old))
-        .set(Column::OldSecretUntil, Some(until))
+        .set(Column::OldSecretSealed, old)
+        .set(Column::OldSecretUntil, until)
         .event_data(move |_| json!({ "oldSecretUntil": until }))
         .run("secret_rotated")
         .await?;

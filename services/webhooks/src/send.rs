@@ -103,9 +103,7 @@ pub(crate) async fn send(webhooks: &Webhooks, post: Post) -> Result<Tried> {
             };
             Tried { status: Some(status), retry_after, response: Some(response), failure, duration }
         }
-        Err(failure) => {
-            Tried { status: None, retry_after: None, response: None, failure: Some(failure), duration }
-        }
+        Err(failure) => Tried { status: None, retry_after: None, response: None, failure: Some(failure), duration },
     })
 }
 

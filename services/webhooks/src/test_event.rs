@@ -15,6 +15,7 @@ use crate::pattern::TESTED;
 /// What was asked for.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = WebhookTest)]
 struct TestAsked {
     /// The endpoint that gets it.
     endpoint_id: EndpointId,

@@ -131,6 +131,19 @@ export class Person {
   adjust(id, delta) {
     return this.get('POST', `/api/inventory/${id}/adjust`, { delta, reason: delta > 0 ? 'received' : 'sold' });
   }
+
+  /** Returns the ids of the events about something after the id of one, as the list of events has them. */
+  async logged(subject, from) {
+    const ids = [];
+    const about = `/api/events?limit=200&subject=${subject}`;
+    let path = `${about}&after=${from.split('.').at(-1)}`;
+    for (;;) {
+      const page = await this.get('GET', path);
+      ids.push(...page.items.map((event) => event.id));
+      if (!page.next || page.items.length === 0) return ids;
+      path = `${about}&cursor=${encodeURIComponent(page.next)}`;
+    }
+  }
 }
 
 function parsed(text) {

@@ -4,7 +4,7 @@
 import { CloudEvent, HTTP } from 'cloudevents';
 import { EventSource } from 'eventsource';
 
-import { eventually, expect } from './checks.mjs';
+import { eventually, expect, now } from './checks.mjs';
 
 const PATH = '/api/events/stream';
 /** What the stream says of itself, beside events. */
@@ -31,12 +31,12 @@ export class Listener {
       fetch: async (input, init) => {
         const authorization = person ? { authorization: `Bearer ${await person.token()}` } : {};
         const response = await fetch(input, { ...init, headers: { ...init.headers, ...authorization, ...headers } });
-        this.openings.push({ at: Date.now(), status: response.status, headers: response.headers });
+        this.openings.push({ at: now(), status: response.status, headers: response.headers });
         this.requests.push({ ...init.headers });
         return response;
       },
     });
-    this.source.hear = (event) => this.heard.push({ at: Date.now(), name: event.type, id: event.lastEventId, data: event.data, code: event.code });
+    this.source.hear = (event) => this.heard.push({ at: now(), name: event.type, id: event.lastEventId, data: event.data, code: event.code });
   }
 
   /** Waits until the stream has begun. */

@@ -2,12 +2,11 @@
 // written in one is heard in the other, and nothing is lost when Redis loses everything. Not for
 // what one process does.
 
-import { answered, check, eventually, expect, note, pause, same } from './checks.mjs';
+import { answered, check, eventually, expect, note, now, pause, same } from './checks.mjs';
 import { Door, Person } from './door.mjs';
 import { Listener, each } from './listener.mjs';
 import { Redis } from './programs.mjs';
 import { Client } from './sockets.mjs';
-import { logged } from './streams.mjs';
 
 const SOON_MS = 2_000;
 const WRITES = 300;
@@ -38,10 +37,14 @@ async function across([a, b], door, staff, admin) {
   const [socket, listener] = [await new Client(b, { token: await staff.token() }).ready(), await new Listener(b, { person: staff }).ready()];
   await check('two processes: what is written in one reaches a socket and a stream of the other', async () => {
     const item = await staff.createItem();
-    const began = Date.now();
-    await eventually('the socket hears', () => socket.about(item.id).length === 1, SOON_MS);
+    const began = now();
+    await eventually('the socket hears', () => {
+      expect(socket.disconnects.length === 0, `the socket was closed: ${socket.disconnects[0]?.reason}`);
+      return socket.about(item.id).length === 1;
+    }, SOON_MS);
     await eventually('the stream hears', () => listener.about(item.id).length === 1, SOON_MS);
-    note(`from one process to the other: ${Date.now() - began} ms after the answer`);
+    same('how often the stream broke', listener.named('error').length, 0);
+    note(`from one process to the other: ${Math.round(now() - began)} ms after the answer`);
   });
   await check('two processes: a stream goes on in the other with the id of this one', async () => {
     const item = await staff.createItem();
@@ -52,10 +55,10 @@ async function across([a, b], door, staff, admin) {
     here.close();
     for (let number = 0; number < 20; number += 1) await staff.adjust(item.id, 1);
     const there = await new Listener(b, { person: staff, query: { subject: item.id }, from }).ready();
-    const wanted = await logged(staff, item.id, from);
-    await eventually('all', () => there.events().length >= 20);
+    const wanted = await staff.logged(item.id, from);
+    await eventually('all', () => there.events().length >= wanted.length);
     each('events', there.events().map(({ event }) => event.id), wanted);
-    same('how many', wanted.length, 20);
+    expect(wanted.length >= 20, `only ${wanted.length} were wanted`);
     there.close();
   });
   await check('two processes: what is revoked in one ends socket and stream of the other within 2 s', async () => {
@@ -63,12 +66,12 @@ async function across([a, b], door, staff, admin) {
     const token = guest.signedIn.accessToken;
     const theirs = await new Client(b, { token }, { reconnection: false }).ready();
     const stream = await new Listener(b, { person: { token: async () => token } }).ready();
-    const began = Date.now();
+    const began = now();
     answered(await admin.call('DELETE', `/api/v1/identity/members/${guest.signedIn.user.id}`), 200, 204);
     await eventually('both end', () => theirs.disconnects[0] && stream.brokenAt(), SOON_MS + 1_000);
     const took = Math.max(theirs.disconnects[0].at, stream.brokenAt()) - began;
     expect(took <= SOON_MS, `after ${took} ms`);
-    note(`revoked in the other process: closed after ${took} ms`);
+    note(`revoked in the other process: closed after ${Math.round(took)} ms`);
     stream.close();
   });
   [socket, listener].forEach((open) => open.close());
@@ -90,10 +93,10 @@ async function loss([, b], staff, redis) {
       if (number === 180) await redis.start();
       await staff.adjust(item.id, 1);
     }
-    const wanted = await logged(staff, item.id, from);
-    await eventually('the stream has all', () => listener.events().length >= WRITES, 15_000);
+    const wanted = await staff.logged(item.id, from);
+    await eventually('the stream has all', () => listener.events().length >= wanted.length, 15_000);
     each('events', listener.events().map(({ event }) => event.id), wanted);
-    same('how many', wanted.length, WRITES);
+    expect(wanted.length >= WRITES, `only ${wanted.length} were wanted`);
     same('how often the stream broke', listener.named('error').length, 0);
   });
   await check('Redis: nor has the socket', async () => {

@@ -3,7 +3,7 @@
 
 import { io } from 'socket.io-client';
 
-import { answered, check, eventually, expect, note, pause, same } from './checks.mjs';
+import { answered, check, eventually, expect, note, now, pause, same } from './checks.mjs';
 import { each } from './listener.mjs';
 
 const MISSED = 50;
@@ -19,7 +19,7 @@ export class Client {
     this.socket = io(base, { auth, forceNew: true, transports: ['websocket'], ...options });
     this.socket.onAny((name, data) => this.heard.push({ name, data }));
     this.socket.on('connect_error', (error) => this.errors.push(error));
-    this.socket.on('disconnect', (reason) => this.disconnects.push({ at: Date.now(), reason }));
+    this.socket.on('disconnect', (reason) => this.disconnects.push({ at: now(), reason }));
   }
 
   /** Waits until the server says that it is in. */
@@ -233,10 +233,10 @@ async function revocation({ base, door, people: { admin, staff } }) {
   const ends = async (what, token, takeBack) => {
     await check(`socket: closes within 2 s when ${what}, and comes back to a connect_error`, async () => {
       const client = await new Client(base, { token }, { reconnectionDelay: 100 }).ready();
-      const began = Date.now();
+      const began = now();
       answered(await takeBack(), 200, 204);
       const { at, reason } = await eventually('it is closed', () => client.disconnects[0], REVOKED_MS + 1_000);
-      expect(at - began <= REVOKED_MS, `after ${at - began} ms`);
+      expect(at - began <= REVOKED_MS, `after ${Math.round(at - began)} ms`);
       // Thrown out of the namespace, a client would not come back by itself, with a new token.
       expect(reason !== 'io server disconnect', `the reason is ${reason}`);
       const error = await eventually('it is refused', () => client.errors[0]);
@@ -256,13 +256,13 @@ async function revocation({ base, door, people: { admin, staff } }) {
 export async function expiring({ base, door, people: { staff } }) {
   const [stale, kept] = [await door.again(staff), await door.again(staff)];
   const token = stale.signedIn.accessToken;
-  const since = Date.now();
+  const since = now();
   let tokenAfterwards;
   const left = await new Client(base, { token }, { reconnection: false }).ready();
   const returning = await new Client(base, (bring) => bring({ token: tokenAfterwards ?? token }), { reconnectionDelay: 200 }).ready();
   const refreshed = await new Client(base, { token: kept.signedIn.accessToken }, { reconnection: false }).ready();
   return async () => {
-    await pause(Math.max(0, since + 40_000 - Date.now()));
+    await pause(Math.max(0, since + 40_000 - now()));
     const answer = await refreshed.socket.timeout(5_000).emitWithAck('auth:refresh', { token: await kept.refresh() });
     tokenAfterwards = await kept.refresh();
     await eventually('the token runs out', () => left.disconnects[0], 45_000);
@@ -270,7 +270,7 @@ export async function expiring({ base, door, people: { staff } }) {
       expect(left.named('auth:expiring').length === 1, `${left.named('auth:expiring').length} times`));
     await check('socket: closes when its token runs out', () => {
       const lived = left.disconnects[0].at - since;
-      expect(lived > 50_000 && lived < 70_000, `after ${lived} ms`);
+      expect(lived > 50_000 && lived < 70_000, `after ${Math.round(lived)} ms`);
       note(`a socket with a token of 60 s was closed after ${(lived / 1_000).toFixed(1)} s`);
     });
     await check('socket: an expired token is a connect_error with a code', async () => {

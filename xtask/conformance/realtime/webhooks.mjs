@@ -4,7 +4,7 @@
 import http from 'node:http';
 import { Webhook } from 'standardwebhooks';
 
-import { answered, check, eventually, expect, note, pause, same } from './checks.mjs';
+import { answered, check, eventually, expect, note, now, pause, same } from './checks.mjs';
 import { Listener, cloudEvent } from './listener.mjs';
 import { verifyInPython } from './programs.mjs';
 
@@ -22,7 +22,7 @@ class Receiver {
       const parts = [];
       request.on('data', (part) => parts.push(part));
       request.on('end', () => {
-        const delivery = { at: Date.now(), path: request.url, method: request.method, headers: request.headers, body: Buffer.concat(parts).toString() };
+        const delivery = { at: now(), path: request.url, method: request.method, headers: request.headers, body: Buffer.concat(parts).toString() };
         this.got.push(delivery);
         const answer = this.answers.get(request.url)?.shift() ?? { status: 204 };
         delivery.answered = answer.status;
@@ -71,7 +71,9 @@ export async function webhooks(scene) {
     const event = cloudEvent(delivery.body);
     same('the subject', event.subject, item.id);
     same('webhook-id', delivery.headers['webhook-id'], event.id);
-    same('the media type', delivery.headers['content-type']?.split(';')[0], 'application/cloudevents+json');
+    const type = delivery.headers['content-type']?.split(';')[0];
+    expect(['application/json', 'application/cloudevents+json'].includes(type), `the media type is ${type}`);
+    note(`webhooks come as ${type}`);
   });
   await check('webhook: standardwebhooks verifies it in Node, and no other body, id or time', () => {
     const [{ headers, body }] = receiver.at('/first');
@@ -139,7 +141,7 @@ export async function webhooks(scene) {
       return page.items.find((known) => known.eventId === one.headers['webhook-id'] && known.attempts === 2);
     });
     const whole = await admin.get('GET', `/api/webhooks/deliveries/${delivery.id}`);
-    same('the statuses', whole.attempts?.map(({ status }) => status).join() ?? whole.log?.map(({ status }) => status).join(), '500,204');
+    same('the statuses, the last first', whole.tried.map(({ status }) => status).join(), '204,500');
   });
   await check('webhook: a replay sends the same webhook-id and bytes once more', async () => {
     const [one] = receiver.at('/first');

@@ -147,3 +147,21 @@ async fn what_runs_hears_of_commits_and_stops_in_order() {
         assert_eq!(ground.notes(tenant, "live.notes").await.len(), 3, "nothing runs any more");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_died_with_its_lease_is_replaced() {
+    for ground in grounds().await {
+        if ground.store.engine() == Engine::Sqlite {
+            continue;
+        }
+        let tenant = ground.tenant("one").await;
+        let notebook = Notebook::new("lease.notes");
+        settle(&notebook.dispatcher(&ground)).await;
+        let until = ground.clock.now().plus(std::time::Duration::from_secs(30)).0;
+        ground.database.run(&format!("UPDATE subscription SET lease_holder = 'dead', lease_until = {until}")).await;
+        let running = notebook.dispatcher(&ground).start();
+        ground.record(tenant, &["a"]).await;
+        eventually("another helps", async || ground.notes(tenant, "lease.notes").await.len() == 1).await;
+        running.stop().await;
+    }
+}

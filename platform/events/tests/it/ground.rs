@@ -136,6 +136,16 @@ pub async fn record(store: &Store, tenant: TenantId, subject: &str) {
     writer.commit(Answer::no_content()).await.expect("commits");
 }
 
+/// Records many events about one thing in one transaction.
+pub async fn record_many(store: &Store, tenant: TenantId, subject: &str, count: usize) {
+    let mut ctx = store::system_context(tenant, PermissionSet::default());
+    let mut writer = store.write(&mut ctx).await.expect("opens");
+    for _ in 0..count {
+        writer.record(Event::about(CHANGED, subject, json!({}))).await.expect("records");
+    }
+    writer.commit(Answer::no_content()).await.expect("commits");
+}
+
 /// How a subscriber fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
@@ -145,6 +155,8 @@ pub enum Failure {
     Panic,
     /// As if the database were away.
     Away,
+    /// By never ending.
+    Never,
 }
 
 /// Writes down what it is given.
@@ -186,6 +198,11 @@ impl Notebook {
         given.iter().filter(|(_, about, _)| about == subject).map(|(_, _, position)| *position).collect()
     }
 
+    /// Returns all that it was given, in the order in which it came.
+    pub fn order(&self) -> Vec<(TenantId, String, i64)> {
+        self.given.lock().expect("free").clone()
+    }
+
     fn failure(&self, subject: &str) -> Option<Failure> {
         let mut failing = self.failing.lock().expect("free");
         let (failure, times) = failing.get_mut(subject)?;
@@ -216,6 +233,7 @@ impl Subscriber for Notebook {
                 None => Ok(()),
                 Some(Failure::Error) => Err(Error::internal(format!("no good: {}", event.subject))),
                 Some(Failure::Panic) => panic!("a subscriber's bug"),
+                Some(Failure::Never) => std::future::pending().await,
                 Some(Failure::Away) => Err(Error::unavailable("store.unavailable", "away")),
             }
         })

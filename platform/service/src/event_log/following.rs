@@ -10,7 +10,7 @@ use events::{Feed, Hub, Lagged, Published};
 use futures_util::FutureExt as _;
 use kernel::{Ctx, Error, Result, Timestamp};
 use serde_json::json;
-use store::{EventFilter, EventRow, Store};
+use store::{EventFilter, EventRow, LogState, Store};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep};
 use web::Connection;
@@ -81,18 +81,21 @@ impl Following {
     pub(super) async fn from(self, place: Option<Place>, retry: Duration) -> Result<Reading> {
         // Joined before anything is read: what is not in the log by then comes through the feed.
         let feed = self.join();
+        let log = store::log_state(&self.store).await?;
+        // The hub may not have read yet what was there before the client came.
+        let now = log.last.max(feed.from);
         let (position, reset) = match place {
-            None => (feed.from, None),
-            Some(place) => match self.lost(&place, feed.from).await? {
+            None => (now, None),
+            Some(place) => match self.lost(&place, &log, now) {
                 None => (place.position, None),
-                lost => (feed.from, lost),
+                lost => (now, lost),
             },
         };
         let epoch = self.hub.epoch();
         let (event, data) = match reset {
             None => ("ready", json!({ "position": position, "epoch": **epoch })),
-            Some((reason, horizon)) => {
-                let snapshot = format!("/api/events?after={horizon}");
+            Some(reason) => {
+                let snapshot = format!("/api/events?after={}", log.horizon);
                 let data = json!({
                     "reason": reason, "position": position, "epoch": **epoch, "snapshot": snapshot,
                 });
@@ -113,17 +116,15 @@ impl Following {
         })
     }
 
-    /// Says why nobody can go on from a place, and after which position the log is whole.
-    async fn lost(&self, place: &Place, from: i64) -> Result<Option<(&'static str, i64)>> {
-        let state = store::log_state(&self.store).await?;
-        let reason = match () {
-            () if *place.epoch != **self.hub.epoch() => "epoch",
+    /// Says why nobody can go on from a place.
+    fn lost(&self, place: &Place, log: &LogState, now: i64) -> Option<&'static str> {
+        match () {
+            () if *place.epoch != **self.hub.epoch() => Some("epoch"),
             // Another process may have read further than this one, but not further than the log goes.
-            () if place.position > state.last.max(from) => "future",
-            () if place.position < state.horizon => "retention",
-            () => return Ok(None),
-        };
-        Ok(Some((reason, state.horizon)))
+            () if place.position > now => Some("future"),
+            () if place.position < log.horizon => Some("retention"),
+            () => None,
+        }
     }
 
     fn join(&self) -> Feed {
@@ -172,9 +173,9 @@ impl Reading {
                 self.read_on().await?;
             } else {
                 let (connection, ends) = (&self.following.connection, self.following.ends);
-                let timer = self.timer.get_or_insert_with(|| {
-                    Box::pin(tokio::time::sleep_until(ends.min(self.spoke + SILENCE)))
-                });
+                let timer = self
+                    .timer
+                    .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(ends.min(self.spoke + SILENCE))));
                 tokio::select! {
                     biased;
                     () = connection.closed() => return None,
@@ -285,7 +286,8 @@ mod tests {
         let place = Place::parse("0a1b2c3d4e5f.42").expect("a place");
         assert_eq!((&*place.epoch, place.position), ("0a1b2c3d4e5f", 42));
         assert!(Place::parse(&format!("a.{}", i64::MAX)).is_some());
-        for text in ["", ".", "a", "a.", ".1", "a.-1", "a.+1", "a.1.2", "a.1 ", "a b.1", "a.9223372036854775808", "é.1"] {
+        for text in ["", ".", "a", "a.", ".1", "a.-1", "a.+1", "a.1.2", "a.1 ", "a b.1", "a.9223372036854775808", "é.1"]
+        {
             assert_eq!(Place::parse(text), None, "{text}");
         }
         assert_eq!(Place::parse(&format!("{}.1", "a".repeat(65))), None);

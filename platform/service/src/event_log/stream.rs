@@ -53,7 +53,10 @@ pub(super) fn operation(catalogue: Arc<Catalogue>) -> Operation {
     Operation::get("/api/events/stream", "events_stream_events", handler)
         .permission("events.members.read")
         .live()
-        .query::<String>("types", "Only these types, with commas between them; `inventory.item.*` takes all that begin so.")
+        .query::<String>(
+            "types",
+            "Only these types, with commas between them; `inventory.item.*` takes all that begin so.",
+        )
         .query::<String>("subject", "Only events about these ids, with commas between them.")
         .query::<String>("lastEventId", "Where to go on, where `Last-Event-ID` cannot be sent.")
         .query::<String>("tenant", "For whoever runs the platform: the tenant to follow instead, or `*` for all.")
@@ -153,7 +156,8 @@ fn elsewhere(ctx: &Ctx, text: &str) -> Result<Elsewhere> {
         let message = "only whoever runs the platform follows other tenants";
         return Err(Error::forbidden("request.forbidden", message));
     }
-    let wrong = |_| Error::invalid("request.invalid_query", "the query is not valid").field("tenant", "must be an id, or *");
+    let wrong =
+        |_| Error::invalid("request.invalid_query", "the query is not valid").field("tenant", "must be an id, or *");
     if text == "*" { Ok(Elsewhere::Everywhere) } else { text.parse().map(Elsewhere::Tenant).map_err(wrong) }
 }
 

@@ -137,7 +137,8 @@ async fn turn(inner: &Inner, planned: &Planned) -> Result<Turn> {
     let (name, cron, now) = (planned.schedule.name, planned.schedule.cron, inner.store.clock().now());
     let next = planned.after(now)?;
     let Some(known) = stored(inner, name).await? else {
-        let insert = "INSERT INTO task_schedule (name, cron, next_at, fence) VALUES (?, ?, ?, 0) ON CONFLICT DO NOTHING";
+        let insert =
+            "INSERT INTO task_schedule (name, cron, next_at, fence) VALUES (?, ?, ?, 0) ON CONFLICT DO NOTHING";
         write(inner, insert, [name.into(), cron.into(), next.into()]).await?;
         return Ok(Turn { ran: false, next });
     };

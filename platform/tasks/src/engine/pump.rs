@@ -20,6 +20,8 @@ use crate::queries;
 
 /// Tasks shorter than this are leased ahead, so that workers do not wait for the queue.
 const SHORT: Duration = Duration::from_millis(20);
+/// The queue is not looked at more often than this for what becomes due.
+const SOON: Duration = Duration::from_millis(10);
 
 pub(super) fn lock(board: &Mutex<Board>) -> MutexGuard<'_, Board> {
     board.lock().unwrap_or_else(PoisonError::into_inner)
@@ -67,7 +69,8 @@ impl Pump {
                     if look {
                         // What is due and was not leased waits for something to end, or is unknown here.
                         let pause = until(filled.next, self.inner.store.clock().now());
-                        next_look = Instant::now() + if pause.is_zero() { poll } else { pause.min(poll) };
+                        next_look =
+                            Instant::now() + if pause.is_zero() { poll } else { pause.clamp(SOON.min(poll), poll) };
                     }
                     if filled.claimed > 0 && self.room() > 0 && lock(&self.board).has_hot() {
                         continue;
@@ -96,12 +99,13 @@ impl Pump {
     pub async fn run_until_idle(mut self) -> Result<usize> {
         loop {
             let scheduled = self.clockwork.run_due().await?;
+            // Asked before: what runs while the queue is looked at may make room for more.
+            let idle = lock(&self.board).leased() == 0;
             let filled = self.fill(true).await?;
-            let busy = lock(&self.board).leased() > 0;
-            if scheduled == 0 && filled.claimed == 0 && !busy {
+            if scheduled == 0 && filled.claimed == 0 && idle {
                 return Ok(self.attempts);
             }
-            if busy {
+            if lock(&self.board).leased() > 0 {
                 tokio::select! {
                     Some(took) = self.crew.join_next() => self.note(took.ok()),
                     () = self.settled.notified() => {}

@@ -35,7 +35,11 @@ impl Work for Executor {
             let history = History::read(run).await?;
             let kind = (history.saga.name.clone(), history.saga.version);
             let Some(saga) = self.sagas.get(&kind) else {
-                tracing::warn!(saga.name = kind.0, saga.version = kind.1, "a saga waits whose steps are not known here");
+                tracing::warn!(
+                    saga.name = kind.0,
+                    saga.version = kind.1,
+                    "a saga waits whose steps are not known here"
+                );
                 return Ok(Outcome::Later(UNKNOWN_PAUSE));
             };
             let input = serde_json::from_str(&history.saga.input).unwrap_or_default();

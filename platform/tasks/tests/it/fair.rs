@@ -17,7 +17,7 @@ type Order = Arc<Mutex<Vec<TenantId>>>;
 fn noting(order: &Order) -> tasks::Job {
     let order = order.clone();
     job("test.turn", move |run| {
-        order.lock().unwrap().push(run.tenant());
+        order.lock().expect("no panic").push(run.tenant());
         async { Ok(Outcome::Done(json!(null))) }.boxed()
     })
 }
@@ -33,7 +33,7 @@ async fn one_task_of_a_tenant_does_not_wait_for_a_flood_of_another() {
             }
             world.enqueue_for(single, NewTask::new("test.turn", json!(null))).await;
             assert_eq!(engine.run_until_idle().await.unwrap(), 101);
-            let place = order.lock().unwrap().iter().position(|tenant| *tenant == single).expect("it ran");
+            let place = order.lock().expect("no panic").iter().position(|tenant| *tenant == single).expect("it ran");
             assert!(place <= 4, "it came {place} tasks into the flood");
         }
     }
@@ -87,7 +87,7 @@ async fn a_job_runs_no_more_often_at_once_for_a_tenant_than_it_says() {
                 let at_once = at_once.clone();
                 async move {
                     {
-                        let mut counts = at_once.lock().unwrap();
+                        let mut counts = at_once.lock().expect("no panic");
                         let (now, most) = counts.entry(run.tenant()).or_default();
                         *now += 1;
                         *most = (*most).max(*now);
@@ -95,7 +95,7 @@ async fn a_job_runs_no_more_often_at_once_for_a_tenant_than_it_says() {
                     for _ in 0..20 {
                         tokio::task::yield_now().await;
                     }
-                    at_once.lock().unwrap().get_mut(&run.tenant()).unwrap().0 -= 1;
+                    at_once.lock().expect("no panic").get_mut(&run.tenant()).unwrap().0 -= 1;
                     Ok(Outcome::Done(json!(null)))
                 }
                 .boxed()
@@ -109,6 +109,6 @@ async fn a_job_runs_no_more_often_at_once_for_a_tenant_than_it_says() {
             }
         }
         assert_eq!(engine.run_until_idle().await.unwrap(), 30, "and none is forgotten");
-        assert!(at_once.lock().unwrap().values().all(|(now, most)| *now == 0 && *most <= 2), "{at_once:?}");
+        assert!(at_once.lock().expect("no panic").values().all(|(now, most)| *now == 0 && *most <= 2), "{at_once:?}");
     }
 }

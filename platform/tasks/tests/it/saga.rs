@@ -38,18 +38,18 @@ enum Fault {
 
 impl Outside {
     fn breaks(&self, call: &str, times: usize, fault: Fault) {
-        self.faults.lock().unwrap().insert(call.to_owned(), (times, fault));
+        self.faults.lock().expect("no panic").insert(call.to_owned(), (times, fault));
     }
 
     fn fault(&self, call: &str) -> Option<Fault> {
-        let mut faults = self.faults.lock().unwrap();
+        let mut faults = self.faults.lock().expect("no panic");
         let (left, fault) = faults.get_mut(call)?;
         *left = left.checked_sub(1)?;
         Some(*fault)
     }
 
     fn things(&self) -> Vec<String> {
-        self.things.lock().unwrap().values().cloned().collect()
+        self.things.lock().expect("no panic").values().cloned().collect()
     }
 
     fn saga(&self, name: &'static str) -> Saga {
@@ -79,7 +79,7 @@ impl StepWork for Make {
                 Some(Fault::Panics) => panic!("{call}"),
                 Some(Fault::AnswerLost) | None => {}
             }
-            self.outside.things.lock().unwrap().insert(run.key(), self.name.to_owned());
+            self.outside.things.lock().expect("no panic").insert(run.key(), self.name.to_owned());
             match fault {
                 Some(_) => Err(Error::internal("nobody knows")),
                 None => Ok(json!({ "made": self.name })),
@@ -95,7 +95,7 @@ impl StepWork for Make {
             if self.outside.fault(&call).is_some() {
                 return Err(Error::unavailable("test.away", "it is away"));
             }
-            self.outside.things.lock().unwrap().remove(&run.key());
+            self.outside.things.lock().expect("no panic").remove(&run.key());
             Ok(())
         }
         .boxed()
@@ -104,20 +104,20 @@ impl StepWork for Make {
 
 async fn start(world: &World, saga: &Saga, key: &str) -> TaskId {
     let mut ctx = ctx(world.tenant);
-    let mut writer = world.store.write(&mut ctx).await.unwrap();
-    let id = start_saga(&mut writer, saga, key, json!({ "order": 7, "password": "hunter2" })).await.unwrap();
-    writer.commit(Answer::no_content()).await.unwrap();
+    let mut writer = world.store.write(&mut ctx).await.expect("done");
+    let id = start_saga(&mut writer, saga, key, json!({ "order": 7, "password": "hunter2" })).await.expect("done");
+    writer.commit(Answer::no_content()).await.expect("done");
     id
 }
 
 async fn history(world: &World, id: TaskId) -> SagaHistory {
-    tasks::find_any(&world.store, id).await.unwrap().1.expect("a saga")
+    tasks::find_any(&world.store, id).await.expect("done").1.expect("a saga")
 }
 
 /// Runs until nothing waits for later either.
 async fn run_to_the_end(world: &World, saga: &Saga, id: TaskId) {
     for _ in 0..30 {
-        world.sagas(vec![saga.clone()]).run_until_idle().await.unwrap();
+        world.sagas(vec![saga.clone()]).run_until_idle().await.expect("done");
         if !matches!(world.state(id).await, State::Queued | State::Running) {
             return;
         }

@@ -12,9 +12,9 @@ use crate::ground::{Notes, World, ctx, effect_and_complete, job, worlds};
 
 async fn cancel(world: &World, id: TaskId) -> (String, bool) {
     let mut ctx = ctx(world.tenant);
-    let mut writer = world.store.write(&mut ctx).await.unwrap();
-    let (task, new) = tasks::cancel(&mut writer, id).await.unwrap();
-    writer.commit(Answer::no_content()).await.unwrap();
+    let mut writer = world.store.write(&mut ctx).await.expect("done");
+    let (task, new) = tasks::cancel(&mut writer, id).await.expect("done");
+    writer.commit(Answer::no_content()).await.expect("done");
     (task.state, new)
 }
 

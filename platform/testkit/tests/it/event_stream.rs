@@ -31,6 +31,13 @@ async fn apps() -> Vec<TestApp> {
     apps
 }
 
+/// Creates a tenant, and lets what that tells be over.
+async fn new_tenant(app: &TestApp, name: &str) -> TestTenant {
+    let tenant = app.tenant(name).await;
+    app.relay().await;
+    tenant
+}
+
 /// Publishes events of these types about these subjects, in one transaction.
 async fn publish(app: &TestApp, tenant: TenantId, events: impl IntoIterator<Item = (&str, String)>) {
     let mut ctx = store::system_context(tenant, PermissionSet::default());
@@ -71,7 +78,7 @@ fn position(id: &str) -> i64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_begins_with_where_it_is_and_carries_cloud_events() {
     for app in apps().await {
-        let tenant = app.tenant("one").await;
+        let tenant = new_tenant(&app, "one").await;
         let mut stream = open(&app, &tenant.viewer_token, "").await;
         assert_eq!(stream.header("content-type"), "text/event-stream; charset=utf-8");
         assert_eq!(stream.header("cache-control"), "no-cache, no-transform");
@@ -97,7 +104,7 @@ async fn it_begins_with_where_it_is_and_carries_cloud_events() {
 #[tokio::test(flavor = "multi_thread")]
 async fn everybody_gets_what_they_may_learn_of_and_nothing_of_other_tenants() {
     for app in apps().await {
-        let (tenant, other) = (app.tenant("one").await, app.tenant("other").await);
+        let (tenant, other) = (new_tenant(&app, "one").await, new_tenant(&app, "other").await);
         let (mut viewer, from) = ready(&app, &tenant.viewer_token, "").await;
         let (mut staff, _) = ready(&app, &tenant.staff_token, "").await;
         let (mut admin, _) = ready(&app, &tenant.admin_token, "").await;
@@ -121,9 +128,10 @@ async fn everybody_gets_what_they_may_learn_of_and_nothing_of_other_tenants() {
 #[tokio::test(flavor = "multi_thread")]
 async fn types_and_subjects_are_chosen() {
     for app in apps().await {
-        let tenant = app.tenant("one").await;
+        let tenant = new_tenant(&app, "one").await;
         let (mut notes, from) = ready(&app, &tenant.admin_token, "?types=probe.note.*").await;
-        let (mut some, _) = ready(&app, &tenant.admin_token, "?types=probe.key.turned,probe.note.read&subject=a,b").await;
+        let (mut some, _) =
+            ready(&app, &tenant.admin_token, "?types=probe.key.turned,probe.note.read&subject=a,b").await;
         publish(
             &app,
             tenant.id,
@@ -157,8 +165,8 @@ async fn a_dropped_stream_goes_on_exactly_where_it_was() {
     const DROPS: usize = 200;
     const EACH: usize = 400;
     for app in apps().await {
-        let tenant = app.tenant("one").await;
-        let noise = app.tenant("noise").await;
+        let tenant = new_tenant(&app, "one").await;
+        let noise = new_tenant(&app, "noise").await;
         let (_, from) = ready(&app, &tenant.viewer_token, "").await;
         let write = async |writer: usize| {
             for number in 0..EACH {
@@ -208,7 +216,7 @@ async fn a_dropped_stream_goes_on_exactly_where_it_was() {
 async fn a_reader_that_stalls_gets_everything_once() {
     const MANY: usize = 2_000;
     for app in apps().await {
-        let tenant = app.tenant("one").await;
+        let tenant = new_tenant(&app, "one").await;
         let (mut slow, _) = ready(&app, &tenant.viewer_token, "").await;
         let (mut quick, _) = ready(&app, &tenant.viewer_token, "").await;
         for hundred in 0..MANY / 100 {
@@ -240,7 +248,7 @@ async fn reset(app: &TestApp, tenant: &TestTenant, id: &str) -> Block {
 #[tokio::test(flavor = "multi_thread")]
 async fn where_it_cannot_go_on_it_says_so_and_goes_on_from_now() {
     for app in apps().await {
-        let tenant = app.tenant("one").await;
+        let tenant = new_tenant(&app, "one").await;
         let (_, start) = ready(&app, &tenant.viewer_token, "").await;
         let epoch = start.split('.').next().expect("an epoch").to_owned();
         assert_eq!(reset(&app, &tenant, "0000.1").await.json()["reason"], "epoch");
@@ -257,7 +265,10 @@ async fn where_it_cannot_go_on_it_says_so_and_goes_on_from_now() {
         let gone = store::purge_events(app.store(), "probe.note.written", now, last, 1_000).await.expect("purged");
         assert!(gone > 0);
         let told = reset(&app, &tenant, &start).await.json();
-        assert_eq!((&told["reason"], &told["snapshot"]), (&json!("retention"), &json!(format!("/api/events?after={last}"))));
+        assert_eq!(
+            (&told["reason"], &told["snapshot"]),
+            (&json!("retention"), &json!(format!("/api/events?after={last}")))
+        );
 
         for bad in ["1", "x", "a.b", &format!("{epoch}.-1"), &format!("{epoch}.1.1"), "a b.1"] {
             let request = app.get(STREAM).token(&tenant.viewer_token).header("last-event-id", bad);
@@ -269,7 +280,7 @@ async fn where_it_cannot_go_on_it_says_so_and_goes_on_from_now() {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_ends_when_the_credential_is_revoked_or_runs_out_and_when_the_process_stops() {
     for app in apps().await {
-        let tenant = app.tenant("one").await;
+        let tenant = new_tenant(&app, "one").await;
         let session = app.session(&tenant).await;
         let (mut revoked, _) = ready(&app, &session, "").await;
         let (mut kept, _) = ready(&app, &tenant.viewer_token, "").await;
@@ -304,7 +315,7 @@ async fn it_ends_when_the_credential_is_revoked_or_runs_out_and_when_the_process
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_goes_away_is_forgotten() {
     for app in apps().await {
-        let tenant = app.tenant("one").await;
+        let tenant = new_tenant(&app, "one").await;
         let (stream, _) = ready(&app, &tenant.viewer_token, "").await;
         assert_eq!(app.connections().len(), 1);
         drop(stream);
@@ -315,7 +326,7 @@ async fn a_client_that_goes_away_is_forgotten() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_runs_the_platform_follows_all_tenants() {
     for app in apps().await {
-        let (tenant, other) = (app.tenant("one").await, app.tenant("other").await);
+        let (tenant, other) = (new_tenant(&app, "one").await, new_tenant(&app, "other").await);
         let boss = app.superadmin(&tenant);
         let (mut all, from) = ready(&app, &boss, "?tenant=*&types=probe.*").await;
         let (mut one, _) = ready(&app, &boss, &format!("?tenant={}&types=probe.*", other.id)).await;
@@ -340,7 +351,8 @@ async fn whoever_runs_the_platform_follows_all_tenants() {
         // Written down where the superadmin is, for its administrators.
         app.relay().await;
         let noted = app.get("/api/events?type=audit.watch").token(&tenant.admin_token).send().await.expect(200).json();
-        let about: Vec<&str> = noted["items"].as_array().expect("events").iter().filter_map(|e| e["subject"].as_str()).collect();
+        let about: Vec<&str> =
+            noted["items"].as_array().expect("events").iter().filter_map(|e| e["subject"].as_str()).collect();
         let id = other.id.to_string();
         assert_eq!(about, ["*", &id, "*", &id]);
 

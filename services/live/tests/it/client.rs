@@ -22,6 +22,8 @@ pub struct Client<'a> {
 pub enum Said {
     Connected,
     Refused(Value),
+    /// From another namespace than the one there is.
+    Elsewhere(String),
     Event(String, Value),
     Answer(u64, Value),
     Closed,
@@ -61,6 +63,11 @@ impl<'a> Client<'a> {
         client
     }
 
+    /// Returns the name of its session.
+    pub fn sid(&self) -> &str {
+        self.path.rsplit_once("sid=").map_or("", |(_, sid)| sid)
+    }
+
     /// Sends a packet of Socket.IO.
     pub async fn send(&self, packet: &str) -> TestResponse {
         self.send_raw(&format!("4{packet}")).await
@@ -96,15 +103,6 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Waits for the next packet, as it came.
-    pub async fn next_text(&mut self) -> String {
-        while self.inbox.is_empty() {
-            let polled = tokio::time::timeout(LIMIT, self.app.get(&self.path).send()).await.expect("something");
-            self.inbox.extend(polled.text().split('\u{1e}').map(str::to_owned));
-        }
-        self.inbox.pop_front().expect("not empty")
-    }
-
     /// Waits for an event, which has to be the next thing said.
     #[track_caller]
     pub fn event(&mut self, name: &'static str) -> impl Future<Output = Value> {
@@ -125,6 +123,9 @@ impl<'a> Client<'a> {
 
 fn said(message: &str) -> Said {
     let (kind, rest) = message.split_at(1);
+    if rest.starts_with('/') {
+        return Said::Elsewhere(message.to_owned());
+    }
     let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
     let (number, json) = rest.split_at(digits);
     let mut json: Value = serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {message}"));

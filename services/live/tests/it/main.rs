@@ -33,14 +33,19 @@ async fn apps() -> Vec<TestApp> {
     apps
 }
 
-/// Publishes events of one type, each with its number as the amount, in one transaction.
-async fn publish(app: &TestApp, tenant: TenantId, kind: &str, all: impl IntoIterator<Item = Value>) {
+/// Writes events of one type in one transaction.
+async fn record(app: &TestApp, tenant: TenantId, kind: &str, all: impl IntoIterator<Item = Value>) {
     let mut ctx = store::system_context(tenant, PermissionSet::default());
     let mut writer = app.store().write(&mut ctx).await.expect("a writer");
     for data in all {
         writer.record(Event::about(kind, Id::<Thing>::new(), data)).await.expect("recorded");
     }
     writer.commit(Answer::no_content()).await.expect("kept");
+}
+
+/// Publishes events, and gives them their positions.
+async fn publish(app: &TestApp, tenant: TenantId, kind: &str, all: impl IntoIterator<Item = Value>) {
+    record(app, tenant, kind, all).await;
     app.relay().await;
 }
 

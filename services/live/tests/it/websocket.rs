@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -5,9 +6,9 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
-use web::Revocation;
 
-use crate::house::House;
+use crate::client::Client;
+use crate::{adjust, apps};
 
 /// How long something may take to come before the test has failed.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -15,8 +16,8 @@ const LIMIT: Duration = Duration::from_secs(20);
 struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Socket {
-    async fn open(house: &House, query: &str) -> Self {
-        let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket{query}", house.address);
+    async fn open(address: SocketAddr, query: &str) -> Self {
+        let url = format!("ws://{address}/socket.io/?EIO=4&transport=websocket{query}");
         let (socket, answer) = tokio_tungstenite::connect_async(url).await.expect("an upgrade");
         assert_eq!(answer.status(), 101);
         Self(socket)
@@ -26,13 +27,16 @@ impl Socket {
         self.0.send(Message::text(text)).await.expect("sent");
     }
 
-    /// Returns the next text; nothing when the server has closed.
+    /// Returns the next text that is not a ping; nothing when the server has closed.
     async fn hear(&mut self) -> Option<String> {
-        let next = tokio::time::timeout(LIMIT, self.0.next()).await.expect("the server says something");
-        match next {
-            Some(Ok(Message::Text(text))) => Some(text.to_string()),
-            Some(Ok(Message::Close(_)) | Err(_)) | None => None,
-            Some(Ok(other)) => panic!("{other:?}"),
+        loop {
+            let next = tokio::time::timeout(LIMIT, self.0.next()).await.expect("the server says something");
+            match next {
+                Some(Ok(Message::Text(text))) if text == "2" => self.say("3").await,
+                Some(Ok(Message::Text(text))) => return Some(text.to_string()),
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
+                Some(Ok(other)) => panic!("{other:?}"),
+            }
         }
     }
 
@@ -52,68 +56,41 @@ impl Socket {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_websocket_alone_is_enough() {
-    let house = House::open().await;
-    let (mut staff, mut viewer) = (Socket::open(&house, "").await, Socket::open(&house, "").await);
-    for (socket, token) in [(&mut staff, "staff"), (&mut viewer, "viewer")] {
+    let app = apps().await.remove(0);
+    let (tenant, address) = (app.tenant("farm").await, app.listen().await);
+    let (mut staff, mut viewer) = (Socket::open(address, "").await, Socket::open(address, "").await);
+    for (socket, token) in [(&mut staff, &tenant.staff_token), (&mut viewer, &tenant.viewer_token)] {
         assert!(socket.hear().await.is_some_and(|text| text.starts_with("0{") && text.contains("\"upgrades\":[]")));
         socket.enter(token).await;
     }
-    house.adjust(4711).await;
+    adjust(&app, tenant.id, [4711]).await;
     assert_eq!(staff.event("inventory:update").await["data"]["quantity"], 4711);
     assert!(viewer.event("inventory:summary").await.get("data").is_none());
-    house.connections.revoke(&Revocation::Credential("staff".into()));
+    app.post("/api/auth/logout").token(&tenant.staff_token).send().await;
     assert_eq!(staff.hear().await.as_deref(), Some("1"), "the transport is closed, not the namespace");
     assert_eq!(staff.hear().await, None);
-    house.adjust(1).await;
+    adjust(&app, tenant.id, [1]).await;
     viewer.event("inventory:summary").await;
-    assert_eq!(house.connections.len(), 1);
-    house.stop().await;
+    assert_eq!(app.connections().len(), 1);
+    app.connections().close();
     assert_eq!(viewer.hear().await.as_deref(), Some("1"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn polling_is_upgraded_and_loses_nothing() {
-    let house = House::open().await;
-    let base = format!("/socket.io/?EIO=4&transport=polling&t={}", std::process::id());
-    let opened = ask(&house, "GET", &base, "").await;
-    let opened: Value = serde_json::from_str(opened.strip_prefix('0').expect("an open packet")).expect("JSON");
-    let sid = opened["sid"].as_str().expect("a session");
-    let polling = format!("{base}&sid={sid}");
-    assert_eq!(ask(&house, "POST", &polling, "40{\"token\":\"staff\"}").await, "ok");
-    let mut polled = String::new();
-    while !polled.contains("\"ready\"") {
-        polled += &ask(&house, "GET", &polling, "").await;
-    }
-    let mut socket = Socket::open(&house, &format!("&sid={sid}")).await;
-    house.adjust(1).await;
+    let app = apps().await.remove(0);
+    let (tenant, address) = (app.tenant("farm").await, app.listen().await);
+    let (client, _) = Client::connect(&app, &tenant.staff_token).await;
+    let mut socket = Socket::open(address, &format!("&sid={}", client.sid())).await;
+    adjust(&app, tenant.id, [1]).await;
     socket.say("2probe").await;
     assert_eq!(socket.hear().await.as_deref(), Some("3probe"));
-    house.adjust(2).await;
+    adjust(&app, tenant.id, [2]).await;
     socket.say("5").await;
-    house.adjust(3).await;
+    adjust(&app, tenant.id, [3]).await;
     for amount in 1..=3 {
         assert_eq!(socket.event("inventory:update").await["data"]["quantity"], amount);
     }
-    // What is too large, or binary, ends it.
     socket.say(&format!("42[\"{}\"]", "a".repeat(20_000))).await;
-    assert_eq!(socket.hear().await.filter(|text| text != "1"), None);
-    house.stop().await;
-}
-
-/// Sends a request on a connection of its own, and returns the body.
-async fn ask(house: &House, method: &str, path: &str, body: &str) -> String {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let mut stream = TcpStream::connect(house.address).await.expect("a connection");
-    let length = body.len();
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: portico.test\r\nconnection: close\r\ncontent-type: text/plain\r\n\
-         content-length: {length}\r\n\r\n{body}"
-    );
-    stream.write_all(request.as_bytes()).await.expect("sent");
-    let mut answer = String::new();
-    let read = tokio::time::timeout(LIMIT, stream.read_to_string(&mut answer)).await;
-    read.expect("an answer in time").expect("an answer");
-    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
-    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-    body.to_owned()
+    assert_eq!(socket.hear().await.filter(|text| text != "1"), None, "what is too large ends it");
 }

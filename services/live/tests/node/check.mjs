@@ -12,15 +12,14 @@ const open = (auth, options = {}) => io(url, { auth, forceNew: true, reconnectio
 
 async function follows(name, options) {
   const socket = open({ token: staff }, options);
+  let began;
+  socket.io.once("open", () => (began = socket.io.engine.transport.name));
   const ready = await once(socket, "ready");
   const positions = [];
   socket.on("inventory:update", (event) => positions.push(event.position));
-  if (name === "upgrade") {
-    assert.equal(socket.io.engine.transport.name, "polling");
-    await within("upgrade", new Promise((yes) => socket.io.engine.once("upgrade", yes)));
-    assert.equal(socket.io.engine.transport.name, "websocket");
-  }
   for (let count = 0; count < 3; count++) await once(socket, "inventory:update");
+  const ended = socket.io.engine.transport.name;
+  assert.deepEqual([began, ended], name === "upgrade" ? ["polling", "websocket"] : [name, name]);
   assert.deepEqual(positions, [...positions].sort((a, b) => a - b));
   assert.ok(positions[0] > ready.position);
   assert.deepEqual(ready.rooms[0], "role:staff");
@@ -59,16 +58,14 @@ for (const transports of [["websocket"], ["polling"]]) {
     seen.push(position);
   });
   socket.on("resync", (why) => assert.fail(`resync: ${why.reason}`));
-  for (let drop = 0; drop < 5; drop++) {
-    await once(socket, "ready");
-    for (let count = 0; count < 3; count++) await once(socket, "inventory:update");
-    const gone = once(socket, "disconnect");
-    socket.io.engine.close();
-    await gone;
-    await new Promise((yes) => setTimeout(yes, 500));
-    if (!socket.connected) socket.connect();
-  }
   await once(socket, "ready");
+  for (let drop = 0; drop < 5; drop++) {
+    for (let count = 0; count < 3; count++) await once(socket, "inventory:update");
+    const back = once(socket, "ready");
+    socket.io.reconnectionDelay(500);
+    socket.io.engine.close();
+    await back;
+  }
   assert.equal(new Set(seen).size, seen.length, "no repetition");
   for (let at = 1; at < seen.length; at++) assert.ok(seen[at] > seen[at - 1], "in order");
   const answer = await within("ack", socket.timeout(5_000).emitWithAck("auth:refresh", { token: staff }));
@@ -84,12 +81,13 @@ if (process.env.REVOKE) {
   for (const transports of [["websocket"], ["polling"]]) {
     const socket = open({ token: staff }, { transports });
     await once(socket, "ready");
+    const back = once(socket, "ready");
     writeFileSync(process.env.REVOKE, "");
     const began = Date.now();
     const reason = await once(socket, "disconnect");
     console.log(`revoked over ${transports}: ${reason} after ${Date.now() - began} ms, active ${socket.active}`);
     assert.ok(socket.active, "the client connects again by itself");
-    await once(socket, "ready");
+    await back;
     socket.disconnect();
   }
 }

@@ -2,8 +2,8 @@
 
 use axum::extract::State;
 use kernel::{Answer, Cursor, Error, Timestamp};
-use sea_orm::sea_query::Order;
 use sea_orm::ColumnTrait as _;
+use sea_orm::sea_query::Order;
 use serde::{Deserialize, Serialize};
 use service::{App, Operation};
 use utoipa::ToSchema;

@@ -41,13 +41,12 @@ struct PolicyRule {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NotificationPolicy {
+    /// The hours in which the letters of those wait who have no hours of their own.
+    quiet_hours: Option<QuietHours>,
     /// The rules.
     #[serde(default)]
     #[schema(max_items = 50)]
     rules: Vec<PolicyRule>,
-    /// The hours in which the letters of those wait who have no hours of their own.
-    #[serde(default)]
-    quiet_hours: Option<QuietHours>,
     /// From how many units on an adjustment is a large one.
     #[serde(default = "usual")]
     #[schema(minimum = 1)]
@@ -98,9 +97,8 @@ async fn get(State(app): State<App>, Caller(ctx): Caller) -> web::Result {
 }
 
 async fn put(State(app): State<App>, Caller(mut ctx): Caller, Body(input): Body<NotificationPolicy>) -> web::Result {
-    let wrong = |field: &str, why: &str| {
-        Error::invalid("request.invalid_body", "the body is not valid").field(field, why)
-    };
+    let wrong =
+        |field: &str, why: &str| Error::invalid("request.invalid_body", "the body is not valid").field(field, why);
     check_quiet(input.quiet_hours.as_ref())?;
     if !(1..=MOST).contains(&input.large_adjustment_threshold) {
         return Err(wrong("largeAdjustmentThreshold", &format!("must be from 1 to {MOST}")).into());

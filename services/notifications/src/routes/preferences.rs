@@ -62,9 +62,8 @@ struct Wish {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ChangePreferences {
     /// Words about types in channels.
-    #[serde(default)]
     #[schema(max_items = 50)]
-    preferences: Vec<Wish>,
+    preferences: Option<Vec<Wish>>,
     /// The hours in which letters wait; null takes them back.
     #[serde(default, deserialize_with = "said")]
     #[schema(value_type = Option<QuietHours>)]
@@ -131,15 +130,13 @@ async fn get(State(app): State<App>, Caller(ctx): Caller) -> web::Result {
 /// Says what is wrong with quiet hours, if anything.
 pub(crate) fn check_quiet(hours: Option<&QuietHours>) -> Result<()> {
     match hours.and_then(QuietHours::fault) {
-        Some((field, why)) => {
-            Err(Error::invalid("request.invalid_body", "the body is not valid").field(field, why))
-        }
+        Some((field, why)) => Err(Error::invalid("request.invalid_body", "the body is not valid").field(field, why)),
         None => Ok(()),
     }
 }
 
 fn apply(input: ChangePreferences, role: Role, policy: &Policy, wishes: &mut Wishes) -> Result<()> {
-    for wish in input.preferences {
+    for wish in input.preferences.unwrap_or_default() {
         let (kind, channel) = (wish.kind, wish.channel);
         let ruling = decide(kind, channel, role, policy, wishes);
         let locked = matches!(ruling.layer, Layer::System | Layer::Policy);
@@ -161,18 +158,19 @@ fn apply(input: ChangePreferences, role: Role, policy: &Policy, wishes: &mut Wis
 
 async fn post(State(app): State<App>, Caller(mut ctx): Caller, Body(input): Body<ChangePreferences>) -> web::Result {
     let (user, tenant): (UserId, TenantId) = (person(&ctx)?, ctx.tenant());
-    if input.preferences.len() > 50 {
+    let wishes = input.preferences.as_deref().unwrap_or_default();
+    if wishes.len() > 50 {
         return Err(Error::invalid("request.invalid_body", "the body is not valid")
             .field("preferences", "must be at most 50")
             .into());
     }
     check_quiet(input.quiet_hours.as_ref().and_then(Option::as_ref))?;
-    let asks_for_letters =
-        input.preferences.iter().any(|wish| wish.channel == Channel::Email && wish.enabled == Some(true));
+    let asks_for_letters = wishes.iter().any(|wish| wish.channel == Channel::Email && wish.enabled == Some(true));
     let mut writer = app.store.write(&mut ctx).await?;
     let known = writer.select_with_deleted::<recipient::Entity>().id(user).one().await?;
     let (role, policy) = (role_of(known.as_ref()), Settings::inside(&writer, &[]).await?.policy(tenant)?);
-    let change = change::<Wishes, _>(&mut writer, settings::of_user(user), |wishes| apply(input, role, &policy, wishes));
+    let change =
+        change::<Wishes, _>(&mut writer, settings::of_user(user), |wishes| apply(input, role, &policy, wishes));
     let (wishes, ()) = change.await?;
     if asks_for_letters {
         writer.remove::<suppression::Entity>(suppression::Column::Id.eq(user)).await?;

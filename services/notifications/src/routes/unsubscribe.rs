@@ -5,8 +5,8 @@
 use axum::Extension;
 use axum::extract::State;
 use axum::response::{Html, IntoResponse as _, Response};
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY};
 use http::HeaderValue;
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY};
 use kernel::{Actor, Answer, Ctx, CtxParts, PermissionSet};
 use serde::{Deserialize, Serialize};
 use service::{Access, App, Operation};
@@ -64,7 +64,8 @@ async fn ask(Extension(notifications): Extension<Notifications>, Query(asked): Q
     notifications.opened_token(&asked.token)?;
     let mut response = Html(PAGE).into_response();
     let policy = "default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
-    for (name, value) in [(CONTENT_SECURITY_POLICY, policy), (REFERRER_POLICY, "no-referrer"), (CACHE_CONTROL, "no-store")]
+    for (name, value) in
+        [(CONTENT_SECURITY_POLICY, policy), (REFERRER_POLICY, "no-referrer"), (CACHE_CONTROL, "no-store")]
     {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }

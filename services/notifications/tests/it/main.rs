@@ -112,6 +112,12 @@ struct Person {
     token: String,
 }
 
+impl Person {
+    fn member(&self, tenant: &TestTenant) -> identity::Member {
+        identity::Member { tenant: tenant.id, user: self.user }
+    }
+}
+
 /// What happened.
 struct Happened<'a> {
     kind: &'a str,

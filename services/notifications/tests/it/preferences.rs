@@ -132,6 +132,7 @@ async fn hostile_settings_change_nothing() {
             json!({ "rules": [rule, rule] }),
             json!({ "rules": [{ "type": "LOW_STOCK", "channel": "email", "rule": "maybe" }] }),
             json!({ "quietHours": { "from": "07:00", "to": "07:00" } }),
+            json!([]),
         ] {
             post.rule(&tenant, body).await.expect(400);
         }

@@ -100,3 +100,22 @@ async fn pages_go_on_where_they_ended() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_told_long_ago_goes_and_the_count_stays_right() {
+    for post in posts().await {
+        let (tenant, staff) = post.tenant().await;
+        post.low_stock(&tenant, "A", 1).await;
+        post.pass(90 * 24 * 60).await;
+        post.low_stock(&tenant, "B", 1).await;
+        // A token of the tests lasts 90 days.
+        let token = post.app.issue(staff.member(&tenant)).await;
+        assert_eq!(post.told(&token).await.1, 2);
+        post.pass(91 * 24 * 60).await;
+        let (token, admin) = (post.app.issue(staff.member(&tenant)).await, post.app.mint(post.app.principal(&tenant)));
+        assert_eq!(post.told(&token).await, (vec!["Low stock: B".to_owned()], 1));
+        assert_eq!(post.told(&admin).await.1, 1);
+        let rows = post.app.digest(&tenant).await;
+        assert!(rows.iter().filter(|row| row.starts_with("notifications_occurrence")).count() == 3, "{rows:?}");
+    }
+}

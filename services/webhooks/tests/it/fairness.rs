@@ -30,9 +30,7 @@ async fn a_black_hole_is_probed_and_delays_nobody() {
         }
         app.settle().await;
         let tries = || network.called().iter().filter(|address| address.ip().to_string() == BLACK_HOLE).count();
-        // The fifth failure opens the breaker; up to three more are under way by then.
-        assert!((5..=8).contains(&tries()), "{} tries", tries());
-        // What found a lane full comes back in a moment.
+        // What found a lane full comes back in a moment; the fifth failure in a row ends that.
         for _ in 0..20 {
             pass(&app, SECOND);
             app.settle().await;
@@ -42,7 +40,8 @@ async fn a_black_hole_is_probed_and_delays_nobody() {
         assert_eq!((to("/farm"), to("/mill")), (30, 5));
         let pending = deliveries(&app, &farm).await.iter().filter(|delivery| delivery["state"] == "pending").count();
         assert_eq!(pending, 30);
-        assert!(first <= 9, "{first} tries of 30 deliveries");
+        // Whoever had looked before the fifth failure was written may go once more.
+        assert!((5..=8).contains(&first), "{first} tries of 30 deliveries");
         // At the next moment for a probe, one delivery goes.
         pass(&app, SECOND * 600);
         app.settle().await;

@@ -104,3 +104,33 @@ async fn the_log_is_cleaned_by_the_clock() {
         assert!(kept <= 1, "{kept}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_whose_task_is_gone_is_queued_again() {
+    for app in apps().await {
+        let (tenant, receiver) = (app.tenant("farm").await, Receiver::start().await);
+        endpoint(&app, &tenant, json!({ "url": receiver.url("/") })).await;
+        receiver.answers(|_| answer(500));
+        happen(&app, &tenant, "things.thing.made", "thing").await;
+        app.settle().await;
+        let ctx = app.context(&tenant);
+        let reader = app.store().read(&ctx).await.expect("a reader");
+        let filter = tasks::TaskFilter { job: Some("webhooks.deliver".to_owned()), ..Default::default() };
+        let queued = tasks::list(&reader, &filter, 10).await.expect("tasks");
+        reader.close().await.expect("closed");
+        assert_eq!(queued.len(), 1);
+        let mut ctx = app.context(&tenant);
+        let mut writer = app.store().write(&mut ctx).await.expect("a writer");
+        let (_, cancelled) = tasks::cancel(&mut writer, queued[0].id).await.expect("cancelled");
+        assert!(cancelled);
+        writer.commit(kernel::Answer::no_content()).await.expect("kept");
+        receiver.answers(|_| answer(200));
+        pass(&app, HOUR / 2);
+        app.settle().await;
+        assert_eq!(receiver.count(), 1, "nobody works on it");
+        pass(&app, HOUR);
+        app.settle().await;
+        assert_eq!(receiver.count(), 2);
+        assert_eq!(deliveries(&app, &tenant).await[0]["state"], "delivered");
+    }
+}

@@ -65,6 +65,8 @@ async fn a_receiver_may_ask_for_time() {
         assert_eq!(receiver.count(), 1, "the endpoint as a whole is left alone");
         receiver.answers(|_| answer(204));
         after(&app, HOUR).await;
+        // One shows that it works again, and the other follows.
+        after(&app, SECOND).await;
         assert_eq!(receiver.count(), 3);
     }
 }
