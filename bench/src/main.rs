@@ -42,9 +42,9 @@ fn main() -> ExitCode {
         ["serve", ..] => return portico::cli::run(),
         ["sign-in"] => plan(false).and_then(|plan| sign_in::run(&plan)),
         ["sign-in", "--quick"] => plan(true).and_then(|plan| sign_in::run(&plan)),
-        ["live"] => plan(false).and_then(|plan| live::run(&plan)),
-        ["live", "--quick"] => plan(true).and_then(|plan| live::run(&plan)),
-        _ => Err("bench sign-in|live [--quick]".into()),
+        ["live", "--quick", ref parts @ ..] => plan(true).and_then(|plan| live::run(&plan, parts)),
+        ["live", ref parts @ ..] => plan(false).and_then(|plan| live::run(&plan, parts)),
+        _ => Err("bench sign-in [--quick], or bench live [--quick] [PART ...]".into()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

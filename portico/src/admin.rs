@@ -12,8 +12,8 @@ use store::Store;
 
 use crate::config::Config;
 use crate::data_folder::{DataFolder, Lock};
-use crate::operator::{self, PlatformRole, Rotation, WantedCode};
 use crate::mail::Post;
+use crate::operator::{self, PlatformRole, Rotation, WantedCode};
 use crate::people;
 use crate::{http_client, serve, services};
 
@@ -36,12 +36,7 @@ impl Place {
 }
 
 /// Asks the running server; gives what it answered.
-pub(crate) async fn ask(
-    config: &Config,
-    address: SocketAddr,
-    path: &str,
-    wanted: &impl Serialize,
-) -> Result<Value> {
+pub(crate) async fn ask(config: &Config, address: SocketAddr, path: &str, wanted: &impl Serialize) -> Result<Value> {
     let wanted = serde_json::to_value(wanted).map_err(|error| Error::internal("a question").source_error(error))?;
     accepted(http_client::post(address, path, &token(config)?, &wanted).await?)
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::admin::{Place, ask, look};
 use crate::config::Config;
 use crate::operator_events::{
-    self, Known, REPLAYS, RETRIES, RetriedStreams, Replayed, SKIPS, SUBSCRIPTIONS, StreamState, SubscriptionState,
+    self, Known, REPLAYS, RETRIES, Replayed, RetriedStreams, SKIPS, SUBSCRIPTIONS, StreamState, SubscriptionState,
     Subscriptions, WantedReplay, WantedRetry, WantedSkip,
 };
 use crate::services;
@@ -147,7 +147,8 @@ fn table(all: &[SubscriptionState]) -> String {
         return "There are no subscriptions.\n".to_owned();
     }
     let width = all.iter().map(|one| one.name.len()).chain([12]).max().unwrap_or(12);
-    let mut text = format!("{:width$}  {:>10}  {:>8}  {:>8}  {:>8}\n", "SUBSCRIPTION", "POSITION", "BEHIND", "RETRYING", "PARKED");
+    let mut text =
+        format!("{:width$}  {:>10}  {:>8}  {:>8}  {:>8}\n", "SUBSCRIPTION", "POSITION", "BEHIND", "RETRYING", "PARKED");
     for one in all {
         let count = |state: &str| one.streams.iter().filter(|stream| stream.state == state).count();
         let (retrying, parked) = (count("retrying"), count("parked"));

@@ -294,8 +294,8 @@ mod tests {
         assert_eq!(list(folder.path()).expect("a list").len(), 1);
     }
 
-    #[test]
-    fn unsound_settings_are_refused_without_showing_a_password() {
+    #[tokio::test]
+    async fn unsound_settings_are_refused_without_showing_a_password() {
         let at = |from: &str, url: &str| Post::new(PathBuf::new(), from, url).map(|_| ()).expect_err("refused");
         assert!(at("nobody", "").message().contains("mail.from"));
         for url in ["smtp://h:25", "smtps://user:s3cret@h", "smtp+starttls://user:s3cret@h:587"] {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use events::Hub;
 use gateway::{
     Door, DoorConfig, DoorParts, Drain, Entry, Gate, Metrics, Mount, OperatorToken, Plan, PublicOrigin, ServerConfig,
     TrustedProxies,
@@ -12,7 +13,6 @@ use gateway::{
 use identity::{Authenticator, FirstStart, RolePermissions};
 use kernel::{Clock, Error, Result};
 use notifications::Outside;
-use events::Hub;
 use service::{App, Backend, Live, Local, Remote, Service};
 use store::Store;
 use tokio::runtime::Handle;
@@ -103,13 +103,21 @@ pub async fn start(config: &Config) -> Result<Running> {
         directory: Arc::new(People(store.clone())),
         vault: people::vault(config, &folder)?,
     })?;
+    let here: Vec<&Service> = all.iter().filter(|service| roles.runs(service)).collect();
+    let work = Work::start(config, &store, &here)?;
     // Last, so that nothing fails after it: its code is shown once.
     let first_start = identity::first_start(&store).await?;
 
     // What every process answers for itself.
     let permissions = RolePermissions::of(&all);
     let (readiness, mut metrics) = (Readiness::default(), Metrics::default());
-    let counts = Counts { store: store.clone(), identity: identity.clone() };
+    let connections = Connections::default();
+    let counts = Counts {
+        store: store.clone(),
+        identity: identity.clone(),
+        dispatcher: work.dispatcher(),
+        connections: connections.clone(),
+    };
     metrics.registry().register_collector(Box::new(counts));
     let metrics = Arc::new(metrics);
     let document = Arc::new(OnceLock::new());
@@ -124,11 +132,8 @@ pub async fn start(config: &Config) -> Result<Running> {
     document.get_or_init(|| docs::written(&service::document(&all)));
 
     // The door, one per core.
-    let here: Vec<&Service> = all.iter().filter(|service| roles.runs(service)).collect();
-    let work = Work::start(config, &store, &here).await?;
     let mut background: Vec<JoinHandle<()>> = post.start().into_iter().collect();
     let cache = people::token_cache(config, &store, &metrics);
-    let connections = Connections::default();
     background.extend(people::forget(&store, &cache, &connections));
     let authenticator = Authenticator::new(identity.clone(), store.clone(), permissions);
     let gate = Gate { cache: cache.clone(), authenticate: Arc::new(Bearer(authenticator)) };

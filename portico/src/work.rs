@@ -25,13 +25,13 @@ pub(crate) struct Work {
     loops: Vec<JoinHandle<()>>,
     /// Held, since dropping it takes it off the wall.
     doorbell: Option<Doorbell>,
-    /// Counts what subscriptions do, for the metrics page.
-    pub counts: Dispatcher,
+    /// Counts what subscriptions do.
+    counts: Dispatcher,
 }
 
 impl Work {
     /// Starts the work of these services.
-    pub(crate) async fn start(config: &Config, store: &Store, services: &[&Service]) -> Result<Self> {
+    pub(crate) fn start(config: &Config, store: &Store, services: &[&Service]) -> Result<Self> {
         let subscriptions = services.iter().flat_map(|service| service.subscriptions.iter().cloned()).collect();
         let jobs = services.iter().flat_map(|service| service.jobs.iter().cloned()).collect();
         let schedules = services.iter().flat_map(|service| service.schedules.iter().cloned()).collect();
@@ -52,6 +52,11 @@ impl Work {
             loops.push(relay(store));
         }
         Ok(Self { dispatcher: dispatcher.clone().start(), counts: dispatcher, engine: engine.start(), doorbell, loops })
+    }
+
+    /// Returns the dispatcher, for what it counts.
+    pub(crate) fn dispatcher(&self) -> Dispatcher {
+        self.counts.clone()
     }
 
     /// Ends it: what is under way is done or left to somebody else.

@@ -16,8 +16,8 @@ use crate::{Outcome, Plan, process, say};
 const KINDS: [Kind; 2] = [side::STREAM, side::NODE_STREAM];
 const PER_SECOND: f64 = 40.0;
 const PATIENCE: Duration = Duration::from_secs(20);
-/// What a peer's event says: as long as what one of Portico's does.
-const PEER_DATA: usize = 200;
+/// How long a peer's event is: such that as many bytes go over the wire as for one of Portico's.
+const PEER_DATA: usize = 649;
 
 /// What one round found.
 struct Round {
@@ -69,7 +69,7 @@ pub fn measure(plan: &Plan, people: &People, peers: Option<&Peers>) -> Outcome<T
         "Goal: 100,000 deliveries per core-second at 200 B. {PER_SECOND} changes of stock a second over HTTP; each is one \
          event, and each stream has to hear each one, or the run fails. “Net” leaves out the CPU time of the same \
          writes without a stream. Portico checks each event against what its reader may see; the peer checks nothing and \
-         sends the body of a request on, {PEER_DATA} B of data."
+         sends the body of a request on, made as long as Portico's events are with their envelope."
     ));
     Ok(table)
 }

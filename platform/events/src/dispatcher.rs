@@ -2,7 +2,7 @@
 //! again what failed. Several processes may do it at once: what is applied is decided in each
 //! tenant's transaction. Not for a subscription's own course: see `drive`.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use kernel::{RequestId, Result, TenantId};
-use store::{Engine, EventRow, Store};
+use store::{Engine, Store};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -21,13 +21,12 @@ use crate::sink::{self, NamedSink};
 use crate::statistics::{Counts, SubscriptionStatistics};
 use crate::subscription::Subscription;
 use crate::tables::mark;
+use crate::view::View;
 
 /// How often the log is looked at when nobody rings.
 pub(crate) const LOOK: Duration = Duration::from_millis(250);
 /// How many events are looked at in one go.
 const PAGE: u64 = 500;
-/// How many of the newest events are kept for all subscriptions.
-const NEWEST: usize = 1_000;
 /// What is rung within this is looked at together.
 const TOGETHER: Duration = Duration::from_millis(2);
 /// How often it is counted what is set aside.
@@ -61,29 +60,6 @@ pub(crate) struct Inner {
 pub(crate) struct Work {
     pub subscription: Subscription,
     pub counts: Counts,
-}
-
-/// What was last seen of the log and of the marks.
-#[derive(Clone, Default)]
-pub(crate) struct View {
-    pub last: i64,
-    /// The newest events: all of those after `from`, so that not everybody reads them anew.
-    pub newest: Arc<VecDeque<Arc<EventRow>>>,
-    pub from: i64,
-    pub marks: Arc<HashMap<String, mark::Model>>,
-}
-
-impl View {
-    /// Returns this view with what came after it.
-    fn with(&self, page: Vec<EventRow>) -> Self {
-        let last = page.last().and_then(|event| event.position).unwrap_or(self.last);
-        let (mut newest, mut from) = (VecDeque::clone(&self.newest), self.from);
-        newest.extend(page.into_iter().map(Arc::new));
-        while newest.len() > NEWEST {
-            from = newest.pop_front().and_then(|event| event.position).unwrap_or(from);
-        }
-        Self { last, newest: Arc::new(newest), from, marks: self.marks.clone() }
-    }
 }
 
 /// A dispatcher at work.

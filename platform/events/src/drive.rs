@@ -14,10 +14,11 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::apply::{Applied, Chunk};
-use crate::dispatcher::{Inner, LOOK, View, Work, stopped};
+use crate::dispatcher::{Inner, LOOK, Work, stopped};
 use crate::marks;
 use crate::scan::{CHUNK, Landed, Scan, Turn};
 use crate::tables::cursor;
+use crate::view::View;
 
 /// How many events are read at a time.
 const PAGE: u64 = 500;

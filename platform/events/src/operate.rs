@@ -1,22 +1,20 @@
 //! What an operator does with subscriptions: see where they stand, try again what is parked, drop one
-//! event, go back in the log. Works on the data, whether or not a dispatcher runs; one that runs
-//! notices within a moment. Not for the way in: routes and command line are the binary's.
+//! event. Works on the data, whether or not a dispatcher runs; one that runs notices within a moment.
+//! Going back in the log is in `replay`. Not for the way in: routes and command line are the binary's.
 
 use std::collections::HashMap;
 
-use kernel::{Answer, Error, Id, Result, TenantId, Timestamp};
-use sea_orm::sea_query::Query;
-use sea_orm::sea_query::{Expr, ExprTrait as _};
+use kernel::{Answer, Error, Result, TenantId, Timestamp};
+use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
 use sea_orm::{
-    ActiveModelTrait as _, ColumnTrait as _, Condition, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, QueryTrait as _,
+    ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _,
 };
 use serde_json::json;
 use store::{Event, Purpose, Store, System};
 
 use crate::apply::{context, lock};
 use crate::subscription::Subscription;
-use crate::tables::{cursor, mark, parked};
+use crate::tables::{mark, parked};
 use crate::{marks, park};
 
 /// The event that an operator's skip leaves behind.
@@ -66,17 +64,6 @@ pub struct Stream {
     pub waiting: u64,
 }
 
-/// What a replay does, or would do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReplayReport {
-    /// How many events are delivered again.
-    pub events: u64,
-    /// Up to here events may be missing, because their time was up.
-    pub horizon: i64,
-    /// Whether it was done, not only counted.
-    pub done: bool,
-}
-
 /// Returns where all subscriptions and sinks stand; `known` are those of this version.
 pub async fn list(store: &Store, known: &[Subscription]) -> Result<Vec<Listed>> {
     let last = store::log_state(store).await?.last;
@@ -99,7 +86,8 @@ pub async fn list(store: &Store, known: &[Subscription]) -> Result<Vec<Listed>> 
     Ok(listed)
 }
 
-const SINK: &str = "sink:";
+/// What the names of sinks begin with.
+pub(crate) const SINK: &str = "sink:";
 
 async fn streams(store: &Store, subscription: &str) -> Result<Vec<Stream>> {
     let system = store.system_read(Purpose::Dispatch).await?;
@@ -212,129 +200,12 @@ pub async fn skip(store: &Store, subscription: &str, position: i64, reason: &str
     Ok(())
 }
 
-/// Goes back to a position: what comes after it is delivered again, to all tenants or to one. With
-/// `count_only` nothing changes.
-pub async fn replay(
-    store: &Store,
-    known: &[Subscription],
-    name: &str,
-    from: i64,
-    tenant: Option<TenantId>,
-    count_only: bool,
-) -> Result<ReplayReport> {
-    let subscription = known.iter().find(|known| known.name == name);
-    let sink = name.starts_with(SINK);
-    if subscription.is_none() && !sink {
-        return Err(unknown(name));
-    }
-    if subscription.is_some_and(|subscription| !subscription.replayable) {
-        let message = format!("{name} does something that must not happen twice: it cannot be replayed");
-        return Err(Error::conflict("events.not_replayable", message));
-    }
-    if sink && tenant.is_some() {
-        let message = "a sink has one position for all tenants: leave the tenant out";
-        return Err(Error::invalid("events.sink_has_no_tenants", message));
-    }
-    if from < 0 {
-        return Err(Error::invalid("events.invalid_position", "a position is 0 or more: 0 means from the start"));
-    }
-    let kinds = subscription.and_then(|subscription| subscription.kinds.list());
-    let events = store::count_events_after(store, tenant, from, kinds).await?;
-    let horizon = store::log_state(store).await?.horizon;
-    if !count_only {
-        go_back(store, name, from, tenant, !sink).await?;
-        store.ring();
-    }
-    Ok(ReplayReport { events, horizon, done: !count_only })
+/// Returns the mark of a subscription or sink.
+pub(crate) async fn mark(system: &System, name: &str) -> Result<Option<mark::Model>> {
+    system.one(mark::Entity::find().filter(mark::Column::Name.eq(name))).await
 }
 
-async fn go_back(store: &Store, name: &str, from: i64, tenant: Option<TenantId>, cursors: bool) -> Result<()> {
-    let system = store.system(Purpose::Dispatch).await?;
-    let Some(mark) = mark(&system, name).await? else { return Err(unknown(name)) };
-    let generation = mark.generation + 1;
-    let mut moved = Query::update()
-        .table(mark::Entity)
-        .value(mark::Column::Generation, generation)
-        .value(mark::Column::UpdatedAt, system.now())
-        .and_where(Expr::col(mark::Column::Name).eq(name))
-        .and_where(Expr::col(mark::Column::Generation).eq(mark.generation))
-        .take();
-    if from < mark.position {
-        moved.value(mark::Column::Position, from);
-    }
-    if system.execute(&moved).await? == 0 {
-        return Err(Error::conflict("events.replay_met_another", "another replay began at this moment: try again"));
-    }
-    if !cursors {
-        return system.commit().await;
-    }
-    let of_one = |column: Expr| tenant.map(|tenant| column.eq(tenant));
-    // What was set aside and comes again would be there twice.
-    let mut gone = Query::delete()
-        .from_table(parked::Entity)
-        .and_where(Expr::col(parked::Column::Subscription).eq(name))
-        .and_where(Expr::col(parked::Column::Position).gt(from))
-        .take();
-    let mut back = Query::update()
-        .table(cursor::Entity)
-        .value(cursor::Column::Position, from)
-        .value(cursor::Column::Generation, generation)
-        .and_where(Expr::col(cursor::Column::Subscription).eq(name))
-        .and_where(Expr::col(cursor::Column::Position).gt(from))
-        .take();
-    if let Some(only) = of_one(Expr::col(parked::Column::TenantId)) {
-        gone.and_where(only);
-    }
-    if let Some(only) = of_one(Expr::col(cursor::Column::TenantId)) {
-        back.and_where(only);
-    }
-    // The cursors first: they wait for what is under way, which may set something aside.
-    system.execute(&back).await?;
-    system.execute(&gone).await?;
-    add_cursors(&system, name, from, generation, tenant, mark.position).await?;
-    system.commit().await
-}
-
-/// Gives a cursor to the tenants that have none, so that one who is behind the times cannot start one.
-async fn add_cursors(
-    system: &System,
-    name: &str,
-    from: i64,
-    generation: i64,
-    tenant: Option<TenantId>,
-    reached: i64,
-) -> Result<()> {
-    let mut all = Query::select().column("id").from("tenant").take();
-    if let Some(tenant) = tenant {
-        all.and_where(Expr::col("id").eq(tenant));
-    }
-    let there = cursor::Entity::find().filter(cursor::Column::Subscription.eq(name));
-    let there: std::collections::HashSet<TenantId> =
-        system.all(there).await?.into_iter().map(|cursor| cursor.tenant_id).collect();
-    for row in system.rows(&all).await? {
-        let tenant_id: TenantId = row.try_get_by_index(0).map_err(store::from_database)?;
-        if there.contains(&tenant_id) {
-            continue;
-        }
-        let row = cursor::Model {
-            tenant_id,
-            id: Id::new(),
-            subscription: name.to_owned(),
-            position: Ord::min(from, reached),
-            generation,
-            created_at: system.now(),
-            created_by: "system".to_owned(),
-        };
-        system.insert(row.into_active_model().reset_all()).await?;
-    }
-    Ok(())
-}
-
-async fn mark(system: &System, name: &str) -> Result<Option<mark::Model>> {
-    system.one(mark::Entity::find().filter(Condition::all().add(mark::Column::Name.eq(name)))).await
-}
-
-fn unknown(name: &str) -> Error {
+pub(crate) fn unknown(name: &str) -> Error {
     Error::not_found(
         "events.subscription_unknown",
         format!("there is no subscription {name}: see those that are listed"),

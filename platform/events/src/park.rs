@@ -174,13 +174,14 @@ async fn note_failure(
     if gives_up && head.kind != ALERT {
         let data = json!({
             "title": format!("{} is stuck", due.subscription),
-            "detail": format!(
+            "message": format!(
                 "{} about {} could not be applied after {attempts} attempts; later events about it wait. \
                  An operator decides: portico events list, then retry or skip.",
                 head.kind, head.subject
             ),
             "subscription": due.subscription,
             "position": head.position,
+            "dedupeKey": format!("{}/{}", due.subscription, head.position),
         });
         writer.record(Event::about(ALERT, &due.subscription, data)).await?;
     }

@@ -11,8 +11,9 @@ use kernel::{Result, Timestamp};
 use store::{Engine, EventRow};
 use tokio::sync::watch;
 
-use crate::dispatcher::{Inner, View, stopped};
+use crate::dispatcher::{Inner, stopped};
 use crate::marks;
+use crate::view::View;
 
 /// How many events are handed over at a time.
 const BATCH: u64 = 200;

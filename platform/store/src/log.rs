@@ -3,7 +3,9 @@
 
 use kernel::{Error, Result, TenantId, Timestamp};
 use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Query};
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _};
+use sea_orm::{
+    ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _,
+};
 
 use crate::event::{Column, Entity, Model};
 use crate::failure::from_database;
@@ -26,10 +28,8 @@ pub struct LogState {
 pub async fn log_state(store: &Store) -> Result<LogState> {
     let order = order(store);
     let system = store.system_read(Purpose::Dispatch).await?;
-    let select = Query::select()
-        .columns([Alias::new("epoch"), Alias::new("horizon")])
-        .from(Alias::new("event_position"))
-        .take();
+    let select =
+        Query::select().columns([Alias::new("epoch"), Alias::new("horizon")]).from(Alias::new("event_position")).take();
     let rows = system.rows(&select).await?;
     let newest = Entity::find().select_only().column(order).filter(order.is_not_null()).order_by_desc(order).limit(1);
     let newest = system.rows(&newest.into_query()).await?;

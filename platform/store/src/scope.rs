@@ -4,7 +4,9 @@
 
 use kernel::{Id, IdKind, Result};
 use sea_orm::sea_query::{IntoCondition, Order};
-use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select,
+};
 
 use crate::session::Session;
 

@@ -13,10 +13,10 @@ use sea_orm::{DatabaseTransaction, DbErr};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::AbortHandle;
 
-use crate::{failure, fault};
 use crate::lane::{self, Turn};
 use crate::listen::{Committed, Listeners};
 use crate::statistics::{InUse, Statistics};
+use crate::{failure, fault};
 
 static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
 

@@ -91,7 +91,7 @@ impl Engine {
         config: EngineConfig,
     ) -> Result<Self> {
         let mut known = BTreeMap::new();
-        for job in jobs.into_iter().chain([saga::job(sagas)?]) {
+        for job in jobs.into_iter().chain(saga::job(sagas)?) {
             if known.insert(job.name, job.clone()).is_some() {
                 return Err(Error::internal(format!("two jobs are called {}", job.name)));
             }

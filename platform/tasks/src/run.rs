@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kernel::{Actor, Ctx, CtxParts, Error, PermissionSet, RequestId, Result, TenantId};
-use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, UpdateMany, Value};
+use sea_orm::sea_query::{Expr, IntoCondition as _};
+use sea_orm::{ColumnTrait as _, Condition, EntityTrait as _, QueryFilter as _, UpdateMany, Value};
 use serde::de::DeserializeOwned;
 use store::{Purpose, Store, Writer, fault};
 
@@ -89,6 +89,15 @@ impl Run {
     /// Ends the task in the transaction of its effect. Pass its error on: the effect must not be kept
     /// when the task was cancelled or another worker has it.
     pub async fn complete(&self, writer: &mut Writer<'_>, result: serde_json::Value) -> Result<()> {
+        self.end(writer, result, Column::Cancelled.eq(false).into_condition()).await
+    }
+
+    /// Ends the task even if it was cancelled: what it was to do has happened.
+    pub(crate) async fn complete_late(&self, writer: &mut Writer<'_>, result: serde_json::Value) -> Result<()> {
+        self.end(writer, result, Condition::all()).await
+    }
+
+    async fn end(&self, writer: &mut Writer<'_>, result: serde_json::Value, only_if: Condition) -> Result<()> {
         fault::point_at("task.before_complete", self.job).await?;
         let end = self
             .held()
@@ -98,7 +107,7 @@ impl Run {
             .col_expr(Column::ErrorCode, Expr::value(Value::String(None)))
             .col_expr(Column::FinishedAt, Expr::value(writer.now()))
             .col_expr(Column::Result, Expr::value(result.to_string()))
-            .filter(Column::Cancelled.eq(false));
+            .filter(only_if);
         if writer.revise(end).await? == 1 {
             return fault::point_at("task.after_complete", self.job).await;
         }

@@ -142,8 +142,12 @@ pub async fn start_saga(writer: &mut Writer<'_>, saga: &Saga, key: &str, input: 
     Ok(task.id)
 }
 
-/// Returns the job that runs these sagas. Several versions of one may run side by side.
-pub(crate) fn job(sagas: Vec<Saga>) -> Result<Job> {
+/// Returns the job that runs these sagas, if there are any: a process that knows none leaves them to
+/// others. Several versions of one may run side by side.
+pub(crate) fn job(sagas: Vec<Saga>) -> Result<Option<Job>> {
+    if sagas.is_empty() {
+        return Ok(None);
+    }
     let mut known = BTreeMap::new();
     for saga in sagas {
         let mut names: Vec<&str> = saga.steps.iter().map(|step| step.name).collect();
@@ -159,5 +163,5 @@ pub(crate) fn job(sagas: Vec<Saga>) -> Result<Job> {
     }
     // A saga counts its own failures: it ends completed or taken back, and never as a dead letter.
     let retry = Retry { attempts: u32::MAX, ..Retry::default() };
-    Ok(Job::new(JOB, Executor { sagas: known }).retry(retry))
+    Ok(Some(Job::new(JOB, Executor { sagas: known }).retry(retry)))
 }

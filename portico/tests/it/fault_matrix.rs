@@ -81,6 +81,9 @@ async fn run(name: &str, installation: Installation, faults: Vec<&Fault>) {
             println!("fault matrix {name}: {seed} seeds so far, {}", world.tally());
         }
     }
-    println!("fault matrix {name}: {seeds} seeds from {first}, each reached its place, {}, nothing lost", world.tally());
+    println!(
+        "fault matrix {name}: {seeds} seeds from {first}, each reached its place, {}, nothing lost",
+        world.tally()
+    );
     world.end(Duration::from_secs(20)).await;
 }

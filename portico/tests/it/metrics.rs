@@ -26,6 +26,8 @@ async fn store_and_sign_in_show_what_they_count() {
     assert!(value(&page, "portico_store_committed_total") >= 3.0);
     assert!(value(&page, "portico_store_batches_total") >= 3.0);
     assert_eq!(value(&page, "portico_store_lane_waiting"), 0.0);
+    assert_eq!(value(&page, "portico_live_connections"), 0.0);
+    assert_eq!(value(&page, "portico_subscription_parked{subscription=\"webhooks.deliveries\"}"), 0.0);
     client.get("/metrics").await.expect(401);
     server.stop().await;
 }

@@ -54,7 +54,8 @@ async fn a_stuck_stream_is_seen_tried_again_and_dropped() {
         ask(&app, "replay", json!({ "subscription": STUCK, "from": 0 }), 404).await;
         ask(&app, "replay", json!({ "subscription": STUCK, "from": 0, "to": 1 }), 400).await;
         ask(&app, "retry", json!({ "subscription": "nobody" }), 404).await;
-        let stranger = app.request(Method::GET, &format!("{PATH}/subscriptions")).token(&owner.admin_token).send().await;
+        let stranger =
+            app.request(Method::GET, &format!("{PATH}/subscriptions")).token(&owner.admin_token).send().await;
         stranger.expect(401);
     }
 }

@@ -8,10 +8,12 @@ use portico::services::{self, States};
 use portico::{docs, health, operator};
 use serde_json::json;
 use service::Service;
-use store::{Engine, Walls};
+use store::{Engine, Vault, Walls};
 use testkit::{Attempt, Database, Sweep, TestApp, TestTenant};
 
-use crate::{sweep_events, sweep_live, sweep_people, sweep_provision, sweep_tasks};
+use crate::{
+    sweep_events, sweep_live, sweep_notifications, sweep_people, sweep_provision, sweep_tasks, sweep_webhooks,
+};
 
 /// What no answer to anybody but the owner may show.
 pub(crate) const SENTINEL: &str = "sentinel-7f3a";
@@ -102,14 +104,26 @@ fn sweep() -> Sweep {
                 Attempt::at("/api/events?type=inventory.item.created&limit=200").shows(SENTINEL).own()
             })
         });
-    sweep_tasks::add(sweep_events::add(sweep_provision::add(sweep_live::add(sweep_people::add(sweep)))))
+    let adders = [
+        sweep_people::add,
+        sweep_live::add,
+        sweep_provision::add,
+        sweep_events::add,
+        sweep_tasks::add,
+        sweep_notifications::add,
+        sweep_webhooks::add,
+    ];
+    adders.into_iter().fold(sweep, |sweep, add| add(sweep))
 }
 
 async fn app(engine: Engine, walls: Walls) -> TestApp {
     let mut database = Database::new(engine).await;
     database.config.walls = walls;
     let states = States::new(&Config::default()).expect("sound settings");
-    TestApp::with(database, everything(&states), states.identity).await
+    let all = everything(&states);
+    let types = all.iter().flat_map(|service| service.events.iter().copied());
+    states.webhooks.open(Vault::new(&[7; 32]), types).expect("opened once");
+    TestApp::with(database, all, states.identity).await
 }
 
 async fn swept(engine: Engine, walls: Walls) {

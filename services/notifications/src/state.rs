@@ -19,20 +19,21 @@ use crate::letters::{Directory, Mailer, Templates};
 pub struct Settings {
     /// The address of the front end, for links in letters.
     pub front_end_url: String,
-    /// The address under which this server is reached from outside, for stopping letters with one click.
+    /// The address under which this server is reached from outside, for stopping letters with one click;
+    /// empty means that whoever starts the server says it.
     pub public_url: String,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        let here = "http://127.0.0.1:8080".to_owned();
-        Self { front_end_url: here.clone(), public_url: here }
+        Self { front_end_url: "http://127.0.0.1:8080".to_owned(), public_url: String::new() }
     }
 }
 
 impl Settings {
     fn check(&self) -> Result<()> {
-        for (key, url) in [("front_end_url", &self.front_end_url), ("public_url", &self.public_url)] {
+        let urls = [("front_end_url", &self.front_end_url), ("public_url", &self.public_url)];
+        for (key, url) in urls.into_iter().filter(|(_, url)| !url.is_empty()) {
             let web = url.starts_with("http://") || url.starts_with("https://");
             if !web
                 || url.chars().any(|letter| letter.is_whitespace() || letter.is_control() || "<>\"".contains(letter))

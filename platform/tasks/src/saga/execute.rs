@@ -92,12 +92,9 @@ impl Progress<'_> {
             }
         }
         let last = saga.steps.last().and_then(|step| self.history.results().remove(step.name));
-        match self.history.complete(self.run, last.unwrap_or_default()).await {
-            Ok(()) => Ok(Forward::Through),
-            // Cancelled after the last step: it is taken back all the same.
-            Err(error) if error.code() == run::cancelled().code() => Ok(Forward::TakeBack(error)),
-            Err(error) => Err(error),
-        }
+        // Cancelled after the last step is too late: everything has happened, and others may know.
+        self.history.complete(self.run, last.unwrap_or_default()).await?;
+        Ok(Forward::Through)
     }
 
     /// Takes one step; gives a reason to go no further.
@@ -108,7 +105,9 @@ impl Progress<'_> {
         };
         // What was begun before may have had its effect, whatever this attempt says.
         let begun = self.history.known(step.name, Direction::Run).is_some();
-        if self.history.intend(self.run, step.name, Direction::Run).await? {
+        // A step that was begun is ended first: only then is it known what there is to take back.
+        let cancelled = self.history.intend(self.run, step.name, Direction::Run).await?;
+        if cancelled && !begun {
             return Ok(Some(Forward::TakeBack(run::cancelled())));
         }
         fault::point_at("saga.after_intent", self.saga.name).await?;
@@ -127,6 +126,9 @@ impl Progress<'_> {
         self.history.note(self.run, step.name, Direction::Run, known, Err(&error)).await?;
         fault::point_at("saga.after_result", self.saga.name).await?;
         let failures = self.history.saga.failures;
+        if cancelled {
+            return Ok(Some(Forward::TakeBack(run::cancelled())));
+        }
         if error.kind() == Kind::Unavailable && failures < ATTEMPTS {
             return Ok(Some(Forward::Later(Retry::default().pause(failures))));
         }

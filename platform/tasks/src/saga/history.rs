@@ -227,7 +227,7 @@ impl History {
     pub async fn complete(&self, run: &Run, result: Value) -> Result<()> {
         let mut ctx = run.ctx();
         let mut writer = run.store().write(&mut ctx).await?;
-        run.complete(&mut writer, result).await?;
+        run.complete_late(&mut writer, result).await?;
         let completed = Entity::update_many().col_expr(Column::State, Expr::value(SagaState::Completed.name()));
         writer.revise(completed.filter(Column::Id.eq(run.id()))).await?;
         writer.commit(Answer::no_content()).await.map(|_| ())

@@ -325,3 +325,33 @@ async fn a_saga_goes_on_with_the_steps_that_it_was_started_with() {
         assert_eq!((world.state(id).await, outside.things().len()), (State::Done, 3));
     }
 }
+
+/// Asks for its own saga to be cancelled while it takes the last step.
+struct ThinksAgain;
+
+impl StepWork for ThinksAgain {
+    fn run<'a>(&'a self, run: &'a mut SagaRun) -> BoxFuture<'a, Result<Value>> {
+        async move {
+            let mut ctx = run.ctx();
+            let mut writer = run.store().write(&mut ctx).await?;
+            tasks::cancel(&mut writer, run.id()).await?;
+            writer.commit(Answer::no_content()).await?;
+            Ok(json!("done"))
+        }
+        .boxed()
+    }
+
+    fn undo<'a>(&'a self, _: &'a mut SagaRun) -> BoxFuture<'a, Result<()>> {
+        async { Err(Error::conflict("test.final", "this is never taken back")) }.boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_saga_whose_last_step_is_taken_is_not_taken_back() {
+    for world in worlds().await {
+        let saga = Saga { name: "test.final", version: 1, steps: vec![Step::new("last", ThinksAgain)] };
+        let id = start(&world, &saga, "one").await;
+        world.sagas(vec![saga]).run_until_idle().await.unwrap();
+        assert_eq!(world.state(id).await, State::Done);
+    }
+}

@@ -5,7 +5,6 @@ use std::pin::Pin;
 use kernel::{Answer, Error, PermissionSet, Result};
 use serde_json::{Value, json};
 use service::{Service, task_service};
-use store::Writer;
 use tasks::{Job, NewTask, Outcome, Run, Saga, SagaRun, Step, StepWork, TaskId, Work, start_saga};
 use testkit::{TestApp, TestTenant};
 
@@ -65,21 +64,20 @@ async fn apps() -> Vec<TestApp> {
     apps
 }
 
-async fn write<T>(
-    app: &TestApp,
-    tenant: &TestTenant,
-    work: impl for<'a, 'c> FnOnce(&'a mut Writer<'c>) -> Working<'a, T>,
-) -> T {
+async fn enqueue(app: &TestApp, tenant: &TestTenant, payload: Value) -> TaskId {
     let mut ctx = store::system_context(tenant.id, PermissionSet::default());
     let mut writer = app.store().write(&mut ctx).await.expect("a writer");
-    let done = work(&mut writer).await.expect("done");
+    let task = tasks::enqueue(&mut writer, NewTask::new("probe.count", payload)).await.expect("it is queued");
     writer.commit(Answer::no_content()).await.expect("kept");
-    done
+    task.id
 }
 
-async fn enqueue(app: &TestApp, tenant: &TestTenant, payload: Value) -> TaskId {
-    let task = NewTask::new("probe.count", payload);
-    write(app, tenant, |writer| Box::pin(async move { Ok(tasks::enqueue(writer, task).await?.id) })).await
+async fn start(app: &TestApp, tenant: &TestTenant) -> TaskId {
+    let mut ctx = store::system_context(tenant.id, PermissionSet::default());
+    let mut writer = app.store().write(&mut ctx).await.expect("a writer");
+    let id = start_saga(&mut writer, &saga(), "one", json!({ "password": "hunter2" })).await.expect("it is started");
+    writer.commit(Answer::no_content()).await.expect("kept");
+    id
 }
 
 async fn get(app: &TestApp, token: &str, path: &str) -> Value {
@@ -175,8 +173,7 @@ async fn an_administrator_stops_what_waits_and_not_what_is_over() {
 async fn a_saga_shows_its_steps() {
     for app in apps().await {
         let tenant = app.tenant("one").await;
-        let start = |writer| -> Working<'_, TaskId> { start_one(writer) };
-        let id = write(&app, &tenant, start).await;
+        let id = start(&app, &tenant).await;
         app.settle().await;
         let task = get(&app, &tenant.staff_token, &format!("/api/tasks/{id}")).await;
         assert_eq!((&task["state"], &task["error"]["code"]), (&json!("failed"), &json!("probe.refused")));
@@ -188,8 +185,4 @@ async fn a_saga_shows_its_steps() {
         assert_eq!(told, [(&pack, &run, &done), (&carry, &run, &json!("failed")), (&pack, &undo, &done)]);
         assert!(!task.to_string().contains("hunter2"), "{task}");
     }
-}
-
-fn start_one<'a>(writer: &'a mut Writer<'_>) -> Working<'a, TaskId> {
-    Box::pin(async move { start_saga(writer, &saga(), "one", json!({ "password": "hunter2" })).await })
 }

@@ -16,7 +16,7 @@ use crate::process::{Installation, Server, until};
 
 const PASSWORD: &str = "seven otters juggle lamps";
 /// How long a server may take to reach a place, and to pick up what it left.
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(60);
 const CLIENTS: u64 = 3;
 
 /// What clients were told.

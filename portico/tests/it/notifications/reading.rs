@@ -1,7 +1,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::{LIST, posts};
+use super::{LIST, posts};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_is_read_off_once_by_either_route() {

@@ -1,8 +1,14 @@
-//! The notifications service through the door, on every engine that is there; one file per concern,
-//! found by itself. Mail servers are played by a recorder. Who may do what is also the sweep's
+//! The notifications service through the door, over real people and real stock, on every engine that is
+//! there; one file per concern. Mail servers are played by a recorder. Who may do what is also the sweep's
 //! business, in the binary's tests.
 
-automod::dir!("tests/it");
+mod kinds;
+mod letters;
+mod preferences;
+mod quiet;
+mod reading;
+mod repeats;
+mod socket;
 
 use std::collections::HashMap;
 use std::pin::Pin;

@@ -1,7 +1,7 @@
 use serde_json::json;
 use service::Role;
 
-use crate::{Happened, posts};
+use super::{Happened, posts};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_item_that_becomes_short_is_told_to_all_who_work_with_stock_but_who_took_it() {

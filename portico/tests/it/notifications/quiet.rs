@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::{Happened, posts};
+use super::{Happened, posts};
 
 // The clock of the tests starts at 08:00 UTC.
 

@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use web::{Principal, Revocation};
 
-use crate::{LIST, Post, posts};
+use super::{LIST, Post, posts};
 
 const PATH: &str = "/api/notifications/ws";
 /// How long something may take that has to come before the test has failed.
@@ -89,7 +89,10 @@ async fn the_bell_rings_in_every_tab_and_only_for_whose_it_is() {
         post.app.post(&format!("{LIST}/mark-all-read")).token(&staff.token).send().await.expect(200);
         post.app.relay().await;
         let all = second.said().await;
-        assert_eq!((&all["type"], &all["id"], &all["upTo"], &all["unreadCount"]), (&json!("read"), &Value::Null, &json!(2), &json!(0)));
+        assert_eq!(
+            (&all["type"], &all["id"], &all["upTo"], &all["unreadCount"]),
+            (&json!("read"), &Value::Null, &json!(2), &json!(0))
+        );
         // The viewer has heard of nothing of this.
         post.app.connections().revoke(&Revocation::Everything);
         assert_eq!(viewer.closed().await, 4401);
@@ -114,7 +117,10 @@ async fn who_comes_back_gets_what_was_missed_and_nothing_twice() {
             assert_eq!(tab.said().await["notification"]["object"], item);
         }
         let ready = tab.said().await;
-        assert_eq!((&ready["type"], &ready["reset"], &ready["unreadCount"]), (&json!("ready"), &json!(false), &json!(4)));
+        assert_eq!(
+            (&ready["type"], &ready["reset"], &ready["unreadCount"]),
+            (&json!("ready"), &json!(false), &json!(4))
+        );
         post.low_stock(&tenant, "E", 1).await;
         assert_eq!(tab.said().await["notification"]["object"], "E");
         for wrong in ["?after=0&epoch=another", "?after=999999999", "?after=-1"] {

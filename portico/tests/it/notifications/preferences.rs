@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::{POLICY, PREFERENCES, Post, posts};
+use super::{POLICY, PREFERENCES, Post, posts};
 
 async fn ruling(post: &Post, token: &str, kind: &str, channel: &str) -> Value {
     let shown = post.app.get(PREFERENCES).token(token).send().await.expect(200).json();

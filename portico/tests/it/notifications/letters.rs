@@ -1,7 +1,7 @@
 use notifications::NotSent;
 use serde_json::json;
 
-use crate::posts;
+use super::posts;
 
 fn token_of(letter: &notifications::Mail) -> String {
     let url = letter.unsubscribe.as_deref().expect("a way to stop");
@@ -77,13 +77,17 @@ async fn one_post_stops_letters_of_a_type() {
         assert!(letters[0].html.contains("No more letters") && letters[0].text.contains(&path));
         let before = post.app.digest(&tenant).await;
         let asked = post.app.get(&path).send().await.expect(200);
-        assert!(asked.text().contains("<form method=\"post\">") && asked.header("content-type").starts_with("text/html"));
+        assert!(
+            asked.text().contains("<form method=\"post\">") && asked.header("content-type").starts_with("text/html")
+        );
         let whole = path.split_once("token=").expect("a token").1.to_owned();
         let mut other = whole.clone().into_bytes();
         let last = other.len() - 5;
         other[last] = if other[last] == b'A' { b'B' } else { b'A' };
         let other = String::from_utf8(other).expect("text");
-        for wrong in ["", "?token=", "?token=x", "?token=%00", &format!("?token={other}"), &format!("?token={}", &whole[..40])] {
+        for wrong in
+            ["", "?token=", "?token=x", "?token=%00", &format!("?token={other}"), &format!("?token={}", &whole[..40])]
+        {
             let refused = post.app.post(&format!("/api/notifications/unsubscribe{wrong}")).send().await;
             assert_eq!(refused.status, 400, "{wrong}");
             post.app.get(&format!("/api/notifications/unsubscribe{wrong}")).send().await.expect(400);
@@ -99,7 +103,11 @@ async fn one_post_stops_letters_of_a_type() {
         post.low_stock(&tenant, "B", 1).await;
         post.alert(&tenant, "disk").await;
         post.pass(5).await;
-        assert_eq!((post.server.to(staff.user).len(), post.server.to(tenant.admin).len()), (1, 3), "one person, one type");
+        assert_eq!(
+            (post.server.to(staff.user).len(), post.server.to(tenant.admin).len()),
+            (1, 3),
+            "one person, one type"
+        );
         assert_eq!(post.told(&staff.token).await.1, 2);
     }
 }

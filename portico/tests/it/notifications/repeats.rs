@@ -4,7 +4,7 @@ use kernel::{Answer, Id, PermissionSet};
 use serde_json::json;
 use store::EventRow;
 
-use crate::{low_stock, posts};
+use super::{low_stock, posts};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_duplicates_at_once_are_one_notification() {
