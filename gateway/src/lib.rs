@@ -4,7 +4,9 @@
 
 mod browser;
 mod client;
+mod detach;
 mod door;
+mod event_stream;
 mod front;
 mod gate;
 mod metrics;

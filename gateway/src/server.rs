@@ -22,7 +22,9 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 use web::PeerAddress;
 
+use crate::detach::{self, Desk, End};
 use crate::door::Door;
+use crate::event_stream::EventStream;
 
 /// How long a stopping server waits for the next request of a connection before it closes it.
 const IDLE_GRACE: Duration = Duration::from_millis(500);
@@ -213,16 +215,20 @@ async fn serve(listener: TcpListener, door: Rc<Door>, mut stage: watch::Receiver
         let _ = stream.set_nodelay(true);
         #[cfg(target_os = "linux")]
         let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(PEER_GONE));
-        let (door, closing) = (door.clone(), closing.clone());
+        let (door, closing, desk) = (door.clone(), closing.clone(), Desk::default());
+        let at_desk = desk.clone();
         let answer = service_fn(move |request: hyper::Request<Incoming>| {
-            let (door, closing) = (door.clone(), closing.clone());
+            let (door, closing, desk) = (door.clone(), closing.clone(), at_desk.clone());
             // In a box, which goes with the answer's head: hyper keeps room for the future itself as long as
             // the connection lasts, and a stream's lasts long.
             Box::pin(async move {
-                let version = request.version();
+                let (version, may_leave) = (request.version(), detach::may_leave(&request));
                 let mut request = request.map(Body::new);
                 request.extensions_mut().insert(PeerAddress(peer));
                 let mut response = door.handle(request).await;
+                if may_leave && detach::leaves(&response) {
+                    match desk.leave(response).await {}
+                }
                 if closing.get() && version < Version::HTTP_2 {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
@@ -236,29 +242,36 @@ async fn serve(listener: TcpListener, door: Rc<Door>, mut stage: watch::Receiver
                 _ = ended.wait_for(|ended| *ended) => return,
             };
             let Ok(Ok(http2)) = begun else { return };
-            let io = TokioIo::new(stream);
-            let served = if http2 {
+            let end = if http2 {
                 // In a box: what it takes would be kept free in the tasks of all the others.
-                let mut connection = Box::pin(http.two.serve_connection(io, answer));
-                tokio::select! {
+                let mut connection = Box::pin(http.two.serve_connection(TokioIo::new(stream), answer));
+                End::Served(tokio::select! {
                     served = connection.as_mut() => served,
                     _ = ended.wait_for(|ended| *ended) => {
                         connection.as_mut().graceful_shutdown();
                         connection.await
                     }
-                }
+                })
             } else {
-                let mut connection = std::pin::pin!(http.one.serve_connection(io, answer).with_upgrades());
+                let connection = http.one.serve_connection(desk.lend(stream), answer);
+                let mut connection = std::pin::pin!(connection.with_upgrades());
                 tokio::select! {
-                    served = connection.as_mut() => served,
+                    end = desk.drive(connection.as_mut()) => end,
                     _ = ended.wait_for(|ended| *ended) => {
                         connection.as_mut().graceful_shutdown();
-                        connection.await
+                        desk.drive(connection.as_mut()).await
                     }
                 }
             };
-            if let Err(error) = served {
-                tracing::debug!(error = %error, "a connection ended with an error");
+            match end {
+                End::Served(Ok(())) => {}
+                End::Served(Err(error)) => tracing::debug!(error = %error, "a connection ended with an error"),
+                // In a task of its own, which is small; this one has room for hyper.
+                End::Left(answer) => {
+                    if let Some(stream) = desk.take_back() {
+                        tokio::task::spawn_local(EventStream::new(stream, answer, ended));
+                    }
+                }
             }
         });
     };

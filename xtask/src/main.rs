@@ -45,7 +45,7 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "crash",
         arguments: "[--no-postgres] [-- FILTER]",
-        summary: "kill -9 under load; PORTICO_CRASH_ROUNDS says how often (default 200)",
+        summary: "kill -9 under load (PORTICO_CRASH_ROUNDS, 200 unless said), ends at named places (PORTICO_FAULT_SEEDS, 1000)",
         run: crash::run,
     },
     Command {

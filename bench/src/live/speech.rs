@@ -177,7 +177,7 @@ mod tests {
             let (first, then) = (hearing.hear(&visitor, &bytes[..cut]), hearing.hear(&visitor, &bytes[cut..]));
             assert_eq!((first.events + then.events, first.joined || then.joined), (1, true), "cut at {cut}");
             let reply = [first.reply, then.reply].concat();
-            assert_eq!(reply, b"\x81\x8f\0\0\0\040{\"token\":\"t\"}\x81\x81\0\0\0\03\x8a\x82\0\0\0\0hi");
+            assert_eq!(reply, b"\x81\x8f\0\0\0\x0040{\"token\":\"t\"}\x81\x81\0\0\0\x003\x8a\x82\0\0\0\0hi");
         }
     }
 }

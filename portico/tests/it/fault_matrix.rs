@@ -16,8 +16,8 @@ use crate::fresh_database::FreshDatabase;
 use crate::process::{Installation, environment};
 use world::World;
 
-/// A seed for each place, and a few over.
-const SEEDS: u64 = 16;
+/// A seed for each place, and some over.
+const SEEDS: u64 = 25;
 
 /// Where the process ends, and what else has to go wrong for it to get there.
 struct Fault {
@@ -66,7 +66,7 @@ async fn fault_matrix_postgres() {
 
 async fn run(name: &str, installation: Installation, faults: Vec<&Fault>) {
     let number = |name| environment(name).map(|text| text.parse::<u64>().expect("a number"));
-    let seeds = number("PORTICO_FAULT_SEEDS").unwrap_or(SEEDS.max(faults.len() as u64));
+    let seeds = number("PORTICO_FAULT_SEEDS").unwrap_or(SEEDS);
     let first = number("PORTICO_FAULT_SEED").unwrap_or(1);
     let mut world = World::build(installation).await;
     for seed in first..first + seeds {

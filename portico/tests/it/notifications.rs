@@ -98,7 +98,8 @@ struct Post {
 async fn posts() -> Vec<Post> {
     let mut posts = Vec::new();
     for engine in testkit::engines() {
-        let (server, notifications) = (Server::default(), Notifications::new(Settings::default()).expect("sound"));
+        let settings = Settings { public_url: "http://127.0.0.1:8080".to_owned(), ..Settings::default() };
+        let (server, notifications) = (Server::default(), Notifications::new(settings).expect("sound"));
         let outside = Outside {
             mailer: Arc::new(server.clone()),
             directory: Arc::new(server.clone()),

@@ -1,0 +1,162 @@
+//! Takes an HTTP/1.1 connection out of hyper's hands once it is known that the rest of it is one event
+//! stream: hyper keeps two buffers of 8 KiB as long as a connection lasts, and an idle stream needs none
+//! (decision 0017). Not for what is streamed, and not for HTTP/2, whose streams share a connection.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use axum::response::Response;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRAILER, TRANSFER_ENCODING};
+use http::{Method, Request, StatusCode, Version};
+use http_body::Body as _;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Where a connection's service leaves the answer that hyper shall not send, and where the socket
+/// comes back to.
+#[derive(Clone, Default)]
+pub(crate) struct Desk {
+    answer: Rc<Cell<Option<Response>>>,
+    loan: Arc<Loan>,
+}
+
+/// What is known of a socket that hyper has. hyper wants it to be `Send`.
+#[derive(Default)]
+struct Loan {
+    /// Whether hyper holds bytes that the socket would not take.
+    blocked: AtomicBool,
+    returned: Mutex<Option<TcpStream>>,
+}
+
+/// A socket as hyper gets it: when hyper drops it, it comes back open.
+pub(crate) struct Lent {
+    stream: Option<TcpStream>,
+    loan: Arc<Loan>,
+}
+
+/// How a connection ended that hyper has served.
+pub(crate) enum End {
+    /// All of it was hyper's.
+    Served(hyper::Result<()>),
+    /// The rest of it is this answer. hyper has sent all that came before.
+    Left(Response),
+}
+
+/// Whether the answer to this request could leave hyper.
+pub(crate) fn may_leave<B: http_body::Body>(request: &Request<B>) -> bool {
+    request.method() == Method::GET && request.version() == Version::HTTP_11 && request.body().is_end_stream()
+}
+
+/// Whether this answer is an event stream that hyper would send in chunks.
+pub(crate) fn leaves(answer: &Response) -> bool {
+    let (headers, body) = (answer.headers(), answer.body());
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = media_type.split(';').next().unwrap_or_default().trim();
+    answer.status() == StatusCode::OK
+        && essence.eq_ignore_ascii_case("text/event-stream")
+        && [CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER].iter().all(|name| !headers.contains_key(name))
+        && !body.is_end_stream()
+        && body.size_hint().exact().is_none()
+}
+
+impl Desk {
+    /// Returns the socket as hyper shall have it.
+    pub(crate) fn lend(&self, stream: TcpStream) -> TokioIo<Lent> {
+        TokioIo::new(Lent { stream: Some(stream), loan: self.loan.clone() })
+    }
+
+    /// Leaves an answer for whoever drives the connection, and never returns: hyper waits for an answer
+    /// until it is dropped, and so has nothing to send.
+    pub(crate) async fn leave(&self, answer: Response) -> Infallible {
+        self.answer.set(Some(answer));
+        std::future::pending().await
+    }
+
+    /// Drives a connection until its end, or until an answer has been left and nothing of those before is
+    /// still to be sent.
+    pub(crate) async fn drive<C>(&self, mut connection: Pin<&mut C>) -> End
+    where
+        C: Future<Output = hyper::Result<()>>,
+    {
+        poll_fn(|context| {
+            if let Poll::Ready(served) = connection.as_mut().poll(context) {
+                return Poll::Ready(End::Served(served));
+            }
+            // Before it waits, hyper flushes or finds that it cannot; then it goes on when it can.
+            if self.loan.blocked.load(Ordering::Relaxed) {
+                return Poll::Pending;
+            }
+            self.answer.take().map_or(Poll::Pending, |answer| Poll::Ready(End::Left(answer)))
+        })
+        .await
+    }
+
+    /// Returns the socket, after hyper has dropped it.
+    pub(crate) fn take_back(&self) -> Option<TcpStream> {
+        self.loan.returned.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Lent {
+    fn stream(&mut self) -> Pin<&mut TcpStream> {
+        Pin::new(self.stream.as_mut().expect("the socket is there until this is dropped"))
+    }
+
+    fn note<T>(&self, written: Poll<T>) -> Poll<T> {
+        self.loan.blocked.store(written.is_pending(), Ordering::Relaxed);
+        written
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        // Where nobody wants it back, as after an upgrade, it is closed with the loan.
+        *self.loan.returned.lock().unwrap_or_else(PoisonError::into_inner) = self.stream.take();
+    }
+}
+
+impl AsyncRead for Lent {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.stream().poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Lent {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = self.stream().poll_write(context, bytes);
+        self.note(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = self.stream().poll_write_vectored(context, parts);
+        self.note(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.as_ref().is_some_and(AsyncWrite::is_write_vectored)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_shutdown(context)
+    }
+}
