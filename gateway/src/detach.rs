@@ -160,3 +160,44 @@ impl AsyncWrite for Lent {
         self.stream().poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use futures_util::FutureExt as _;
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_waits_until_hyper_has_sent_what_came_before() {
+        let desk = Desk::default();
+        let mut connection = std::pin::pin!(std::future::pending::<hyper::Result<()>>());
+        assert!(desk.leave(Response::default()).now_or_never().is_none());
+        desk.loan.blocked.store(true, Ordering::Relaxed);
+        assert!(desk.drive(connection.as_mut()).now_or_never().is_none());
+        desk.loan.blocked.store(false, Ordering::Relaxed);
+        assert!(matches!(desk.drive(connection.as_mut()).now_or_never(), Some(End::Left(_))));
+        assert!(desk.drive(connection.as_mut()).now_or_never().is_none());
+    }
+
+    #[test]
+    fn only_whole_event_streams_leave() {
+        let endless = || Body::from_stream(futures_util::stream::pending::<Result<&str, Infallible>>());
+        let answer = |status: u16, media_type: &'static str, body: Body| {
+            let mut answer = Response::new(body);
+            *answer.status_mut() = StatusCode::from_u16(status).expect("a status");
+            answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+            answer
+        };
+        assert!(leaves(&answer(200, "text/event-stream", endless())));
+        assert!(leaves(&answer(200, "Text/Event-Stream; charset=utf-8", endless())));
+        assert!(!leaves(&answer(200, "application/json", endless())));
+        assert!(!leaves(&answer(200, "text/event-streams", endless())));
+        assert!(!leaves(&answer(401, "text/event-stream", endless())));
+        assert!(!leaves(&answer(200, "text/event-stream", Body::from("retry: 1\n\n"))), "its length is known");
+        let mut sized = answer(200, "text/event-stream", endless());
+        sized.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("5"));
+        assert!(!leaves(&sized));
+    }
+}

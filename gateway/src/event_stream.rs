@@ -30,7 +30,8 @@ pub(crate) struct EventStream<G> {
     sent: usize,
     /// How much the client has sent meanwhile.
     unasked: usize,
-    ended: bool,
+    /// How the body ended.
+    end: Option<io::Result<()>>,
     _open: G,
 }
 
@@ -40,7 +41,7 @@ impl<G> EventStream<G> {
         let (mut parts, body) = answer.into_parts();
         parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
         let taken = head(&parts.headers, Clock::system().now());
-        Self { stream, body, taken, sent: 0, unasked: 0, ended: false, _open: open }
+        Self { stream, body, taken, sent: 0, unasked: 0, end: None, _open: open }
     }
 
     /// Ready when the client has gone away, or talks too much.
@@ -57,24 +58,29 @@ impl<G> EventStream<G> {
     }
 
     /// Takes frames until there is no more for now, and says so with `false`, or enough.
-    fn take(&mut self, context: &mut Context<'_>) -> io::Result<bool> {
+    fn take(&mut self, context: &mut Context<'_>) -> bool {
         while self.taken.len() < BATCH {
             match Pin::new(&mut self.body).poll_frame(context) {
-                Poll::Pending => return Ok(false),
-                Poll::Ready(Some(frame)) => {
+                Poll::Pending => return false,
+                Poll::Ready(Some(Ok(frame))) => {
                     // Trailers were not announced, and so are not sent.
-                    if let Ok(data) = frame.map_err(io::Error::other)?.into_data() {
+                    if let Ok(data) = frame.into_data() {
                         chunk(&mut self.taken, &data);
                     }
                 }
+                // What came before is sent, and the last chunk is not: the client sees that something is missing.
+                Poll::Ready(Some(Err(error))) => {
+                    self.end = Some(Err(io::Error::other(error)));
+                    return false;
+                }
                 Poll::Ready(None) => {
                     self.taken.extend_from_slice(b"0\r\n\r\n");
-                    self.ended = true;
-                    return Ok(false);
+                    self.end = Some(Ok(()));
+                    return false;
                 }
             }
         }
-        Ok(true)
+        true
     }
 
     fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -93,9 +99,10 @@ impl<G> EventStream<G> {
             return Poll::Ready(gone);
         }
         loop {
-            let more = !self.ended && self.take(context)?;
+            let more = self.end.is_none() && self.take(context);
             ready!(self.poll_send(context))?;
-            if self.ended {
+            if let Some(end) = self.end.take() {
+                end?;
                 return Pin::new(&mut self.stream).poll_shutdown(context);
             }
             if !more {

@@ -194,13 +194,17 @@ impl Http {
 /// Says whether a client begins with HTTP/2, and leaves to be read what it sent: hyper makes a buffer of twice
 /// the size where the beginning was read before, and keeps it.
 async fn begins_http2(stream: &TcpStream) -> std::io::Result<bool> {
-    let mut start = [0; 3];
+    let (mut start, mut pause) = ([0; 3], Duration::from_millis(1));
     loop {
         let read = stream.peek(&mut start).await?;
         match &start[..read] {
             b"PRI" => return Ok(true),
             // The beginning of `PRI`, `POST` and others: the rest is on its way.
-            b"P" | b"PR" => tokio::time::sleep(Duration::from_millis(1)).await,
+            // Who keeps it back is looked at ever more rarely.
+            b"P" | b"PR" => {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_millis(200));
+            }
             _ => return Ok(false),
         }
     }

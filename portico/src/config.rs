@@ -20,7 +20,7 @@ pub const DEFAULT_FILE: &str = include_str!("../../config/portico.default.toml")
 const USUAL_FILE: &str = "portico.toml";
 const PREFIX: &str = "PORTICO_";
 /// Names with the prefix that belong to the project's own tools, not to a running server.
-const NOT_SETTINGS: [&str; 6] = ["TEST_", "CONTRACT_", "CRASH_", "FAULT_", "UNSYNCED_", "CONFIG"];
+const NOT_SETTINGS: [&str; 7] = ["TEST_", "CONTRACT_", "CRASH_", "FAULT_", "RESUME_", "UNSYNCED_", "CONFIG"];
 
 /// All settings.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -1,14 +1,15 @@
 //! Wires the identity service into a process: the vault, the letters, the gateway's questions about
 //! tokens, and how revocations reach the token cache. Not for what any of them does.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use gateway::{Authenticate, Metrics, TokenCache, TokenCacheConfig, Verified};
 use identity::{Authenticator, Identity};
-use kernel::{Error, Result};
-use store::{Committed, Engine, Store, Vault};
+use kernel::{Error, Id, Result};
+use store::{Committed, Engine, EventKind, Store, Vault};
 use tokio::task::JoinHandle;
 use web::{Connections, Revocation};
 
@@ -76,9 +77,33 @@ pub(crate) fn token_cache(config: &Config, store: &Store, metrics: &Metrics) -> 
 struct Forgetful {
     cache: Arc<TokenCache>,
     connections: Connections,
+    /// The events that were heard of lately: what a process has committed itself it reads again a moment
+    /// later, and who has come back meanwhile is not to be sent away twice.
+    heard: Arc<Mutex<VecDeque<Id<EventKind>>>>,
 }
 
+/// How many events are known to have been heard.
+const HEARD: usize = 4_096;
+
 impl Forgetful {
+    fn new(cache: &Arc<TokenCache>, connections: &Connections) -> Self {
+        Self { cache: cache.clone(), connections: connections.clone(), heard: Arc::default() }
+    }
+
+    /// Says whether an event is heard for the first time, and remembers it.
+    fn is_new(&self, event: &Committed) -> bool {
+        let Some(id) = event.id else { return true };
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if heard.contains(&id) {
+            return false;
+        }
+        if heard.len() == HEARD {
+            heard.pop_front();
+        }
+        heard.push_back(id);
+        true
+    }
+
     fn revoke(&self, revocation: &Revocation) {
         self.cache.revoke(revocation);
         self.connections.revoke(revocation);
@@ -86,8 +111,10 @@ impl Forgetful {
 
     fn hear(&self, events: &[Committed]) {
         for event in events {
-            if let Some(revocation) = identity::revocation_of(event.tenant, &event.kind, &event.subject) {
-                self.revoke(&revocation);
+            let Some(revocation) = identity::revocation_of(event.tenant, &event.kind, &event.subject) else { continue };
+            self.cache.revoke(&revocation);
+            if !identity::only_gives(&event.kind) && self.is_new(event) {
+                self.connections.revoke(&revocation);
             }
         }
     }
@@ -95,7 +122,7 @@ impl Forgetful {
 
 /// Forgets at once what this process revokes, and soon what others do.
 pub(crate) fn forget(store: &Store, cache: &Arc<TokenCache>, connections: &Connections) -> Option<JoinHandle<()>> {
-    let forgetful = Forgetful { cache: cache.clone(), connections: connections.clone() };
+    let forgetful = Forgetful::new(cache, connections);
     let told = forgetful.clone();
     store.listen(move |events| told.hear(events));
     if store.engine() == Engine::Sqlite {
@@ -135,10 +162,15 @@ async fn look(store: &Store, forgetful: &Forgetful, position: &mut Option<i64>) 
 }
 
 /// Keeps signing keys fresh, notes who was seen, and removes what has expired.
-pub(crate) fn keep(identity: Identity, store: &Store, cache: Arc<TokenCache>) -> JoinHandle<()> {
+pub(crate) fn keep(
+    identity: Identity,
+    store: &Store,
+    cache: Arc<TokenCache>,
+    connections: Connections,
+) -> JoinHandle<()> {
     const PAUSE: Duration = Duration::from_secs(5);
     const CLEANING: u32 = 720;
-    let store = store.clone();
+    let (store, forgetful) = (store.clone(), Forgetful::new(&cache, &connections));
     tokio::spawn(async move {
         let mut round = 0u32;
         loop {
@@ -148,7 +180,7 @@ pub(crate) fn keep(identity: Identity, store: &Store, cache: Arc<TokenCache>) ->
                 tracing::warn!(error = %error, "the signing keys were not looked after");
             }
             if identity.took_back_keys() {
-                cache.revoke(&Revocation::Everything);
+                forgetful.revoke(&Revocation::Everything);
             }
             if let Err(error) = identity.write_last_used(&store).await {
                 tracing::warn!(error = %error, "when sessions and tokens were last used is not written down");

@@ -146,7 +146,7 @@ pub async fn start(config: &Config) -> Result<Running> {
         Some(key) => Entry::Internal(key),
         None => Entry::Public(gate),
     };
-    background.push(people::keep(identity, &store, cache));
+    background.push(people::keep(identity, &store, cache, connections.clone()));
     let mut places = Vec::new();
     for (number, service) in all.into_iter().enumerate() {
         let place = if number >= own_from || roles.runs(&service) {

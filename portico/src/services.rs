@@ -23,9 +23,16 @@ pub struct States {
 impl States {
     /// Returns the states under these settings.
     pub fn new(config: &Config) -> Result<Self> {
+        let mut notifications = config.notifications.clone();
+        if notifications.public_url.is_empty() {
+            notifications.public_url = match config.server.public_url.as_str() {
+                "" => format!("http://{}", config.server.listen),
+                public => public.to_owned(),
+            };
+        }
         Ok(Self {
             identity: Identity::new(config.identity.clone())?,
-            notifications: Notifications::new(config.notifications.clone())?,
+            notifications: Notifications::new(notifications)?,
             webhooks: Webhooks::new(config.webhooks.clone())?,
         })
     }

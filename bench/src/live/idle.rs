@@ -13,8 +13,18 @@ use crate::people::People;
 use crate::report::Table;
 use crate::{Outcome, Plan, process, say};
 
-const KINDS: [Kind; 6] =
-    [side::STREAM, side::NODE_STREAM, side::SOCKET, side::NODE_SOCKET, side::SOCKETIO, side::NODE_SOCKETIO];
+/// What is measured, and whether each connection is somebody else's: then the server remembers as many
+/// checked tokens as there are connections.
+const KINDS: [(Kind, bool); 8] = [
+    (side::STREAM, true),
+    (side::STREAM, false),
+    (side::NODE_STREAM, true),
+    (side::SOCKET, true),
+    (side::SOCKET, false),
+    (side::NODE_SOCKET, true),
+    (side::SOCKETIO, true),
+    (side::NODE_SOCKETIO, true),
+];
 /// How many come and go first, so that what every server needs once is not counted.
 const WARM: usize = 200;
 /// How long the server rests before it is looked at.
@@ -46,16 +56,17 @@ pub fn measure(plan: &Plan, people: &People, peers: Option<&Peers>) -> Outcome<T
     );
     let mut costs: Vec<Vec<Cost>> = KINDS.iter().map(|_| Vec::new()).collect();
     for round in 0..rounds {
-        for (kind, costs) in KINDS.iter().zip(&mut costs) {
+        for ((kind, others), costs) in KINDS.iter().zip(&mut costs) {
             say(format!("idle connections, round {}: {}", round + 1, kind.name));
-            match one(kind, people, peers, count) {
+            let tokens = if *others { &people.tokens[..] } else { &people.tokens[..1] };
+            match one(kind, people, tokens, peers, count) {
                 Ok(Some(cost)) => costs.push(cost),
                 Ok(None) => {}
                 Err(error) => table.note(format!("Round {}, {}: lost, {error}.", round + 1, kind.name)),
             }
         }
     }
-    for (kind, costs) in KINDS.iter().zip(&costs) {
+    for ((kind, others), costs) in KINDS.iter().zip(&costs) {
         let goal = match (kind.script, kind.speech) {
             (None, Speech::Stream) => "10",
             (None, Speech::WebSocket) => "6",
@@ -63,7 +74,7 @@ pub fn measure(plan: &Plan, people: &People, peers: Option<&Peers>) -> Outcome<T
         };
         let spread = |pick: fn(&Cost) -> f64| Spread::of(&costs.iter().map(pick).collect::<Vec<_>>()).to_string();
         table.row([
-            kind.name.to_owned(),
+            format!("{}{}", kind.name, if *others { "" } else { ", all of one person" }),
             goal.to_owned(),
             spread(|cost| cost.resident_kib),
             spread(|cost| cost.queued_kib),
@@ -75,21 +86,22 @@ pub fn measure(plan: &Plan, people: &People, peers: Option<&Peers>) -> Outcome<T
         table.note(format!("The peers: {}.", peers.names()));
     }
     table.note(format!(
-        "Each server is fresh, has had {WARM} connections that left, and then gets {} with access rules on, each person \
-         with one: what its resident memory grows by. The peers check nobody. The kernel's memory is that of both ends, \
-         ours and the server's, which share the machine. CPU is that of the server over {} s, heartbeats included.",
+        "Each server is fresh, has had {WARM} connections that left, and then gets {} with access rules on, each with an \
+         API token of somebody else where the row does not say otherwise: what its resident memory grows by. The peers \
+         check nobody. The kernel's memory is that of both ends, ours and the server's, which share the machine. CPU is \
+         that of the server over {} s, heartbeats included.",
         short(count as f64),
         WATCH.as_secs()
     ));
     Ok(table)
 }
 
-fn one(kind: &Kind, people: &People, peers: Option<&Peers>, count: usize) -> Outcome<Option<Cost>> {
+fn one(kind: &Kind, people: &People, tokens: &[String], peers: Option<&Peers>, count: usize) -> Outcome<Option<Cost>> {
     let Some(side) = kind.start(people, peers)? else { return Ok(None) };
-    drop(Crowd::gather(side.address(), kind.visitors(&people.tokens, WARM), None)?);
+    drop(Crowd::gather(side.address(), kind.visitors(tokens, WARM), None)?);
     std::thread::sleep(SETTLE);
     let (before, kernel_before) = (process::memory(side.pid())?.0, kernel_memory::read()?);
-    let crowd = Crowd::gather(side.address(), kind.visitors(&people.tokens, count), None)?;
+    let crowd = Crowd::gather(side.address(), kind.visitors(tokens, count), None)?;
     std::thread::sleep(SETTLE);
     let cpu_before = process::cpu_seconds(side.pid())?;
     std::thread::sleep(WATCH);

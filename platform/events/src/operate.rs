@@ -191,7 +191,6 @@ pub async fn skip(store: &Store, subscription: &str, position: i64, reason: &str
         "event": found.event_id,
         "type": found.kind,
         "subject": found.subject,
-        "error": found.error,
         "reason": reason,
     });
     writer.record(Event::about(SKIPPED, subscription, data)).await?;

@@ -15,10 +15,11 @@ use crate::session::Session;
 use crate::writer::{not_found, version_mismatch};
 
 pub(crate) async fn record(session: &Session, stamp: &Stamp, event: &Event) -> Result<()> {
-    let lent = session.lend().await?;
-    let appended = lent.execute(&event::append(event, stamp)).await;
+    let (lent, id) = (session.lend().await?, Id::new());
+    let appended = lent.execute(&event::append(id, event, stamp)).await;
     lent.check(appended)?;
-    session.note(|| Committed { tenant: stamp.tenant, kind: event.kind.clone(), subject: event.subject.clone() });
+    let (tenant, kind, subject) = (stamp.tenant, event.kind.clone(), event.subject.clone());
+    session.note(|| Committed { id: Some(id), tenant, kind, subject });
     Ok(())
 }
 

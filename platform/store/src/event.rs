@@ -100,7 +100,7 @@ impl Stamp {
 }
 
 /// Returns the statement that appends the event; the position is the engine's or the relay's.
-pub(crate) fn append(event: &Event, stamp: &Stamp) -> sea_orm::sea_query::InsertStatement {
+pub(crate) fn append(id: Id<EventKind>, event: &Event, stamp: &Stamp) -> sea_orm::sea_query::InsertStatement {
     let mut insert = Query::insert();
     insert.into_table(Alias::new("event_log")).columns([
         Column::Id,
@@ -116,7 +116,7 @@ pub(crate) fn append(event: &Event, stamp: &Stamp) -> sea_orm::sea_query::Insert
         Column::Reason,
     ]);
     insert.values_panic([
-        Id::<EventKind>::new().into(),
+        id.into(),
         stamp.tenant.into(),
         event.kind.clone().into(),
         event.subject.clone().into(),

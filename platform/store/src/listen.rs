@@ -5,13 +5,13 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use kernel::{Result, TenantId};
+use kernel::{Id, Result, TenantId};
 use sea_orm::{
     ColumnTrait as _, Condition, DbErr, EntityTrait as _, QueryFilter as _, QueryOrder as _, QueryResult,
     QuerySelect as _, QueryTrait as _,
 };
 
-use crate::event::{Column, Entity};
+use crate::event::{Column, Entity, EventKind};
 use tokio::sync::watch;
 
 use crate::failure::from_database;
@@ -21,6 +21,8 @@ use crate::{Engine, Store};
 /// An event of a transaction that is on disk now, or that may be where the answer was lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committed {
+    /// The event; nothing for what was only announced.
+    pub id: Option<Id<EventKind>>,
     /// Whose event it is.
     pub tenant: TenantId,
     /// Its type.
@@ -102,7 +104,7 @@ pub async fn committed_after(store: &Store, position: i64, kinds: &[&str]) -> Re
     }
     let select = Entity::find()
         .select_only()
-        .columns([Column::TenantId, Column::Kind, Column::Subject])
+        .columns([Column::TenantId, Column::Kind, Column::Subject, Column::Id])
         .filter(those)
         .filter(Column::Kind.is_in(kinds.iter().copied()));
     let rows = system.rows(&select.into_query()).await?;
@@ -112,6 +114,7 @@ pub async fn committed_after(store: &Store, position: i64, kinds: &[&str]) -> Re
             tenant: row.try_get_by_index(0)?,
             kind: row.try_get_by_index(1)?,
             subject: row.try_get_by_index(2)?,
+            id: Some(row.try_get_by_index(3)?),
         })
     };
     let events = rows.iter().map(event).collect::<Result<_, _>>().map_err(from_database)?;

@@ -187,7 +187,7 @@ impl Writer<'_> {
     /// learn of it. For waking who waits.
     pub fn announce(&self, kind: &str, subject: &str) {
         let tenant = self.stamp.tenant;
-        self.session.note(|| Committed { tenant, kind: kind.to_owned(), subject: subject.to_owned() });
+        self.session.note(|| Committed { id: None, tenant, kind: kind.to_owned(), subject: subject.to_owned() });
     }
 
     /// Waits until no other transaction of the tenant holds this name, and holds it to the end: for

@@ -56,8 +56,11 @@ pub(crate) fn next_due() -> Sql {
 
 /// A job that this tenant has work for and that this process does not know.
 pub(crate) fn unknown_job(tenant: TenantId, known: &[&'static str], now: Timestamp) -> Sql {
-    let marks = vec!["?"; known.len()].join(", ");
-    let text = format!("SELECT job FROM task WHERE tenant_id = ? AND due_at <= ? AND job NOT IN ({marks}) LIMIT 1");
+    let others = match known.len() {
+        0 => String::new(),
+        many => format!(" AND job NOT IN ({})", vec!["?"; many].join(", ")),
+    };
+    let text = format!("SELECT job FROM task WHERE tenant_id = ? AND due_at <= ?{others} LIMIT 1");
     let jobs = known.iter().map(|job| Value::from(*job));
     Sql::new(text, [tenant.into(), now.into()].into_iter().chain(jobs))
 }

@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use kernel::Timestamp;
 use tokio::sync::Notify;
@@ -36,9 +37,18 @@ struct Book {
     next: u64,
     open: HashMap<u64, Entry>,
     /// The last revocations, the newest at the end; `moment` counts all there ever were.
-    revoked: VecDeque<Revocation>,
+    revoked: VecDeque<(Instant, Revocation)>,
     moment: u64,
     closing: bool,
+}
+
+impl Book {
+    /// Says whether the credential was revoked since this moment, or may have been.
+    fn was_revoked(&self, principal: &Principal, since: Moment) -> bool {
+        let missed = usize::try_from(self.moment - since.0).unwrap_or(usize::MAX);
+        missed > self.revoked.len()
+            || self.revoked.iter().rev().take(missed).any(|(_, revocation)| revocation.covers(principal))
+    }
 }
 
 #[derive(Debug)]
@@ -65,15 +75,19 @@ impl Connections {
         Moment(self.book().moment)
     }
 
+    /// Returns the moment it was a while ago: for a credential that another process checked, which may
+    /// not have heard of what was revoked since.
+    pub fn moment_before(&self, a_while: Duration) -> Moment {
+        let book = self.book();
+        let heard = book.revoked.iter().rev().take_while(|(at, _)| at.elapsed() < a_while).count();
+        Moment(book.moment - heard as u64)
+    }
+
     /// Puts a connection on the list, unless its credential was revoked since it was checked or the
     /// process is stopping.
     pub fn open(&self, principal: Arc<Principal>, since: Moment) -> Option<Connection> {
         let mut book = self.book();
-        let missed = usize::try_from(book.moment - since.0).unwrap_or(usize::MAX);
-        if book.closing || missed > book.revoked.len() {
-            return None;
-        }
-        if book.revoked.iter().rev().take(missed).any(|revocation| revocation.covers(&principal)) {
+        if book.closing || book.was_revoked(&principal, since) {
             return None;
         }
         let (number, closed) = (book.next, Arc::new(Notify::new()));
@@ -90,7 +104,7 @@ impl Connections {
         if book.revoked.len() == REMEMBERED {
             book.revoked.pop_front();
         }
-        book.revoked.push_back(revocation.clone());
+        book.revoked.push_back((Instant::now(), revocation.clone()));
         let covered = book.open.values().filter(|entry| revocation.covers(&entry.principal));
         covered.map(|entry| entry.closed.notify_one()).count()
     }
@@ -129,10 +143,7 @@ impl Connection {
     #[must_use]
     pub fn renew(&self, principal: Arc<Principal>, since: Moment) -> bool {
         let mut book = self.connections.book();
-        let missed = usize::try_from(book.moment - since.0).unwrap_or(usize::MAX);
-        let refused = book.closing
-            || missed > book.revoked.len()
-            || book.revoked.iter().rev().take(missed).any(|revocation| revocation.covers(&principal));
+        let refused = book.closing || book.was_revoked(&principal, since);
         match book.open.get_mut(&self.number) {
             Some(entry) if !refused => {
                 entry.principal = principal;
@@ -146,5 +157,72 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.connections.book().open.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use kernel::{Actor, PermissionSet, TenantId, UserId};
+
+    use super::*;
+    use crate::request::CredentialKind;
+
+    fn caller(credential: &str) -> Arc<Principal> {
+        Arc::new(Principal {
+            tenant: TenantId::new(),
+            actor: Actor::User(UserId::new()),
+            role: "staff".into(),
+            permissions: PermissionSet::default(),
+            credential: credential.into(),
+            kind: CredentialKind::Session,
+            elevated: None,
+        })
+    }
+
+    fn ends(credential: &str) -> Revocation {
+        Revocation::Credential(credential.into())
+    }
+
+    #[test]
+    fn a_revocation_closes_what_it_covers_and_nothing_else() {
+        let connections = Connections::default();
+        let since = connections.moment();
+        let one = connections.open(caller("one"), since).expect("open");
+        let two = connections.open(caller("two"), since).expect("open");
+        assert_eq!((connections.revoke(&ends("one")), connections.len()), (1, 2));
+        assert!(one.closed().now_or_never().is_some());
+        assert!(two.closed().now_or_never().is_none());
+        drop(one);
+        assert_eq!(connections.len(), 1);
+        assert!(!two.renew(caller("one"), since), "revoked since it was checked");
+        assert!(two.renew(caller("three"), connections.moment()));
+        assert_eq!((connections.revoke(&ends("two")), connections.revoke(&ends("three"))), (0, 1));
+    }
+
+    #[test]
+    fn what_was_revoked_between_its_check_and_its_opening_is_not_let_in() {
+        let connections = Connections::default();
+        let checked = connections.moment();
+        connections.revoke(&ends("one"));
+        assert!(connections.open(caller("one"), checked).is_none());
+        assert!(connections.open(caller("two"), checked).is_some());
+        assert!(connections.open(caller("one"), connections.moment()).is_some(), "checked after it");
+        // Another process may have checked it before it heard.
+        assert!(connections.open(caller("one"), connections.moment_before(Duration::from_secs(60))).is_none());
+        assert!(connections.open(caller("one"), connections.moment_before(Duration::ZERO)).is_some());
+        for _ in 0..REMEMBERED {
+            connections.revoke(&ends("others"));
+        }
+        assert!(connections.open(caller("two"), checked).is_none(), "too long ago to know");
+    }
+
+    #[test]
+    fn a_process_that_stops_closes_all_and_lets_nobody_in() {
+        let connections = Connections::default();
+        let open = connections.open(caller("one"), connections.moment()).expect("open");
+        connections.close();
+        assert!(open.closed().now_or_never().is_some());
+        assert!(connections.open(caller("one"), connections.moment()).is_none());
     }
 }

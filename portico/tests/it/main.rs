@@ -14,6 +14,7 @@ mod operator_events;
 mod operator_tasks;
 mod process;
 mod provision;
+mod resume;
 mod revocation;
 mod secrets_at_rest;
 mod split;

@@ -59,8 +59,9 @@ async fn a_split_installation_answers_like_one_process() {
     let code = whole.first_start.as_ref().expect("a first start").sign_in.code.clone();
     let part = start(&database, &folders[1], &["inventory"], None).await;
     let upstream = format!("http://{}", part.address());
-    let front =
-        start(&database, &folders[2], &["gateway", "identity", "tenants", "events"], Some(upstream.clone())).await;
+    let others = portico::services::described().into_iter().map(|service| service.name);
+    let roles: Vec<&str> = others.filter(|name| *name != "inventory").chain(["gateway"]).collect();
+    let front = start(&database, &folders[2], &roles, Some(upstream.clone())).await;
     let (whole_base, front_base) = (format!("http://{}", whole.address()), format!("http://{}", front.address()));
 
     let (status, signed_in) =

@@ -19,14 +19,14 @@ const STREAM: &str = "/api/events/stream?types=inventory.item.created";
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// An open stream, with the connection that carries it.
-struct Stream {
+pub struct Stream {
     body: Incoming,
     read: BytesMut,
     _connection: Client,
 }
 
 impl Stream {
-    async fn open(server: &Server, token: Option<&Arc<str>>, path: &str, last: Option<&str>) -> Self {
+    pub async fn open(server: &Server, token: Option<&Arc<str>>, path: &str, last: Option<&str>) -> Self {
         let mut connection = server.connect(token).await;
         let mut request = connection.request(Method::GET, path);
         if let Some(last) = last {
@@ -38,7 +38,7 @@ impl Stream {
     }
 
     /// Returns the id and the data of the next event; nothing when the stream has ended as it should.
-    async fn event(&mut self) -> Option<(String, Value)> {
+    pub async fn event(&mut self) -> Option<(String, Value)> {
         loop {
             if let Some(end) = self.read.windows(2).position(|pair| pair == b"\n\n") {
                 let block = self.read.split_to(end + 2).freeze();

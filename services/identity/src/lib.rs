@@ -34,7 +34,7 @@ pub use contact::{Contact, contact};
 pub use housekeeping::{forget_secrets, remove_expired};
 pub use letters::{Courier, Letter};
 pub use manifest::service;
-pub use revocation::{REVOKING, revocation_of};
+pub use revocation::{REVOKING, only_gives, revocation_of};
 pub use settings::{Registration, Settings};
 pub use state::Identity;
 pub use tables::token::Token as TokenKind;

@@ -32,6 +32,12 @@ pub fn revocation_of(tenant: TenantId, kind: &str, subject: &str) -> Option<Revo
     }
 }
 
+/// Says whether an event gives something, so that what is known is out of date without anything having
+/// ended: connections that are open may stay.
+pub fn only_gives(kind: &str) -> bool {
+    matches!(kind, "identity.user.created" | "tenants.tenant.activated")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

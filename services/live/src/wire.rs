@@ -17,7 +17,7 @@ enum To {
     /// These roles get all of it; where there is a summary, the roles below learn that something
     /// happened, and to what.
     Roles { name: &'static str, least: Role, summary: Option<&'static str> },
-    /// The person whom `data.userId` names gets it.
+    /// The person whom `data.user` names gets it.
     Person { name: &'static str },
 }
 
@@ -90,7 +90,7 @@ impl Wires {
         let data: Value = serde_json::from_str(&event.data).unwrap_or_default();
         let position = event.position.unwrap_or_default();
         let (kind, id, version) = (event.kind.as_str(), event.subject.as_str(), event.subject_version);
-        let person = data["userId"].as_str().and_then(|text| text.parse::<UserId>().ok());
+        let person = data["user"].as_str().and_then(|text| text.parse::<UserId>().ok());
         let whole = |name| {
             let occurred_at = event.occurred_at;
             packet::event(name, &Whole { kind, id, position, epoch, occurred_at, version, data: data.clone() })
@@ -177,10 +177,10 @@ mod tests {
     fn a_notification_is_for_the_person_it_names() {
         let kind = "notifications.notification.raised";
         let (wires, user) = (wires(&[(kind, Audience::Admins)]), UserId::new());
-        let told = wires.messages(&row(kind, &format!(r#"{{"userId":"{user}"}}"#)), "e");
+        let told = wires.messages(&row(kind, &format!(r#"{{"user":"{user}"}}"#)), "e");
         assert_eq!(told.len(), 1);
         assert_eq!(told[0].0, Room::User(user));
-        for data in ["{}", r#"{"userId":"usr_nobody"}"#, "not JSON"] {
+        for data in ["{}", r#"{"user":"usr_nobody"}"#, "not JSON"] {
             assert!(wires.messages(&row(kind, data), "e").is_empty(), "{data}");
         }
     }

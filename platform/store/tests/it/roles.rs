@@ -86,7 +86,7 @@ async fn the_database_itself_refuses_rows_of_another_tenant() {
 }
 
 /// What each purpose may do, as the schema grants it; everything else is refused.
-const GRANTED: [(Purpose, &str, &str); 22] = [
+const GRANTED: [(Purpose, &str, &str); 29] = [
     (Purpose::SignIn, "tenant", "SELECT"),
     (Purpose::SignIn, "event_log", "INSERT"),
     (Purpose::Bootstrap, "tenant", "SELECT"),
@@ -108,6 +108,13 @@ const GRANTED: [(Purpose, &str, &str); 22] = [
     (Purpose::Transfer, "shop_label", "SELECT, INSERT"),
     (Purpose::Transfer, "schema_step", "SELECT"),
     (Purpose::Relay, "event_log", "UPDATE (position)"),
+    (Purpose::Dispatch, "tenant", "SELECT"),
+    (Purpose::Dispatch, "event_log", "SELECT"),
+    (Purpose::Dispatch, "event_position", "SELECT"),
+    (Purpose::Tasks, "tenant", "SELECT"),
+    (Purpose::Housekeeping, "event_log", "SELECT, DELETE"),
+    (Purpose::Housekeeping, "event_position", "SELECT"),
+    (Purpose::Housekeeping, "event_position", "UPDATE (horizon)"),
     (Purpose::Health, "", ""),
 ];
 

@@ -15,7 +15,7 @@ async fn what_was_missed_is_told_once_and_then_the_rest() {
         client.leave().await;
         adjust(&app, tenant.id, 1..=600).await;
         adjust(&app, other.id, [9]).await;
-        publish(&app, tenant.id, RAISED, [json!({ "userId": tenant.admin })]).await;
+        publish(&app, tenant.id, RAISED, [json!({ "user": tenant.admin })]).await;
         let object = json!({ "epoch": ready["epoch"], "position": ready["position"] });
         let mut position = 0;
         for last in [place(&ready), object] {

@@ -37,8 +37,8 @@ async fn another_tenant_and_another_person_learn_nothing() {
         let user = ready["rooms"][1].as_str().expect("a person's room").strip_prefix("user:").expect("a person");
         assert_eq!(user, farm.admin.to_string());
         adjust(&app, farm.id, [1]).await;
-        let notice = json!({ "userId": user, "title": "for one" });
-        publish(&app, farm.id, RAISED, [notice.clone(), json!({ "userId": UserId::new() })]).await;
+        let notice = json!({ "user": user, "title": "for one" });
+        publish(&app, farm.id, RAISED, [notice.clone(), json!({ "user": UserId::new() })]).await;
         // The other tenant's event about the same person is not this tenant's business either.
         publish(&app, mill.id, RAISED, [notice.clone()]).await;
         adjust(&app, farm.id, [2]).await;
