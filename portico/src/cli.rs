@@ -238,7 +238,7 @@ pub fn document() -> String {
     let names = all.iter().map(|service| service.name).collect();
     all.push(health::service(names, health::Readiness::default(), std::sync::Arc::default()));
     all.push(docs::service(std::sync::Arc::default()));
-    let own = operator::service(states.identity, &all);
+    let own = operator::service(states.identity, &all, &[]);
     all.push(own);
     docs::written(&service::document(&all))
 }

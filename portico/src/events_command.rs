@@ -12,10 +12,10 @@ use serde_json::Value;
 use crate::admin::{Place, ask, look};
 use crate::config::Config;
 use crate::operator_events::{
-    self, Known, REPLAYS, RETRIES, Replayed, RetriedStreams, SKIPS, SUBSCRIPTIONS, StreamState, SubscriptionState,
-    Subscriptions, WantedReplay, WantedRetry, WantedSkip,
+    self, FORGETS, Known, REPLAYS, RETRIES, Replayed, RetriedStreams, SKIPS, SUBSCRIPTIONS, StreamState,
+    SubscriptionState, Subscriptions, WantedForget, WantedReplay, WantedRetry, WantedSkip,
 };
-use crate::services;
+use crate::{services, work};
 
 /// What can be asked about subscriptions.
 #[derive(Debug, Subcommand)]
@@ -57,6 +57,11 @@ pub(crate) enum Events {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Forget a subscription or sink that is not in use any more, so that old events can be removed
+    Forget {
+        /// The subscription or sink, as `portico events list` names it
+        subscription: String,
+    },
 }
 
 /// Does what is asked and returns what a person is shown.
@@ -72,7 +77,12 @@ pub(crate) async fn run(config: &Config, command: Events) -> Result<String> {
         Events::Replay { subscription, from, tenant, dry_run } => {
             replay(config, WantedReplay { subscription, from, tenant_id: tenant, dry_run }).await
         }
+        Events::Forget { subscription } => forget(config, WantedForget { subscription }).await,
     }
+}
+
+fn known(config: &Config) -> Known {
+    Known::of(&services::described(), &work::sinks(config))
 }
 
 fn read<T: DeserializeOwned>(answer: Value) -> Result<T> {
@@ -84,7 +94,7 @@ async fn list(config: &Config) -> Result<String> {
     let all: Subscriptions = match Place::find(config).await? {
         Place::Server(address) => read(look(config, address, SUBSCRIPTIONS).await?)?,
         Place::Data(store, _, _lock) => {
-            let all = operator_events::standing(&store, &Known::of(&services::described()).0).await;
+            let all = operator_events::standing(&store, &known(config)).await;
             store.close().await;
             all?
         }
@@ -109,6 +119,20 @@ async fn retry(config: &Config, wanted: WantedRetry) -> Result<String> {
     })
 }
 
+async fn forget(config: &Config, wanted: WantedForget) -> Result<String> {
+    match Place::find(config).await? {
+        Place::Server(address) => {
+            ask(config, address, FORGETS, &wanted).await?;
+        }
+        Place::Data(store, _, _lock) => {
+            let forgotten = events::forget(&store, &known(config).names(), &wanted.subscription).await;
+            store.close().await;
+            forgotten?;
+        }
+    }
+    Ok(format!("{} is forgotten: no events are kept for it any more.\n", wanted.subscription))
+}
+
 async fn skip(config: &Config, wanted: WantedSkip) -> Result<String> {
     match Place::find(config).await? {
         Place::Server(address) => {
@@ -128,8 +152,9 @@ async fn replay(config: &Config, wanted: WantedReplay) -> Result<String> {
         Place::Server(address) => read(ask(config, address, REPLAYS, &wanted).await?)?,
         Place::Data(store, _, _lock) => {
             let WantedReplay { subscription, from, tenant_id, dry_run } = &wanted;
-            let known = Known::of(&services::described());
-            let replayed = events::replay(&store, &known.0, subscription, *from, *tenant_id, *dry_run).await;
+            let known = known(config);
+            let replayed =
+                events::replay(&store, &known.subscriptions, subscription, *from, *tenant_id, *dry_run).await;
             store.close().await;
             replayed?.into()
         }
@@ -152,7 +177,7 @@ fn table(all: &[SubscriptionState]) -> String {
     for one in all {
         let count = |state: &str| one.streams.iter().filter(|stream| stream.state == state).count();
         let (retrying, parked) = (count("retrying"), count("parked"));
-        let note = if one.known { "" } else { "  of another version" };
+        let note = if one.known { "" } else { "  not in use" };
         let _ = writeln!(
             text,
             "{:width$}  {:>10}  {:>8}  {retrying:>8}  {parked:>8}{note}",

@@ -69,8 +69,8 @@ pub(crate) const SIGNING_KEYS: &str = "/operator/signing-keys";
 /// Where superadmins are named.
 pub(crate) const SUPERADMINS: &str = "/operator/superadmins";
 
-/// Returns the service; `all` are those that the installation has.
-pub fn service(identity: Identity, all: &[Service]) -> Service {
+/// Returns the service; `all` are those that the installation has, `sinks` those that are configured.
+pub fn service(identity: Identity, all: &[Service], sinks: &[String]) -> Service {
     Service::new("operator", "For whoever runs the installation")
         .routes([
             Operation::post(SIGN_IN_CODES, "operator_create_sign_in_code", create_code)
@@ -109,7 +109,7 @@ pub fn service(identity: Identity, all: &[Service]) -> Service {
         ])
         .routes(operator_events::operations())
         .routes(operator_tasks::operations())
-        .extension(Known::of(all))
+        .extension(Known::of(all, sinks))
         .extension(identity)
 }
 

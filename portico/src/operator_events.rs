@@ -22,14 +22,27 @@ pub(crate) const SKIPS: &str = "/api/operator/events/skip";
 /// Where a subscription goes back in the log.
 pub(crate) const REPLAYS: &str = "/api/operator/events/replay";
 
-/// The subscriptions of all services, those of other processes too.
+/// Where one that nobody runs any more is forgotten.
+pub(crate) const FORGETS: &str = "/api/operator/events/forget";
+
+/// The subscriptions of all services, those of other processes too, and the sinks that are configured.
 #[derive(Clone)]
-pub(crate) struct Known(pub Arc<Vec<Subscription>>);
+pub(crate) struct Known {
+    pub subscriptions: Arc<Vec<Subscription>>,
+    sinks: Arc<Vec<String>>,
+}
 
 impl Known {
-    /// Returns those of these services.
-    pub(crate) fn of(services: &[Service]) -> Self {
-        Self(Arc::new(services.iter().flat_map(|service| service.subscriptions.iter().cloned()).collect()))
+    /// Returns those of these services, and these sinks.
+    pub(crate) fn of(services: &[Service], sinks: &[String]) -> Self {
+        let subscriptions = services.iter().flat_map(|service| service.subscriptions.iter().cloned()).collect();
+        Self { subscriptions: Arc::new(subscriptions), sinks: Arc::new(sinks.to_vec()) }
+    }
+
+    /// Returns the names of all that are in use.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        let subscriptions = self.subscriptions.iter().map(|subscription| subscription.name);
+        subscriptions.chain(self.sinks.iter().map(String::as_str)).collect()
     }
 }
 
@@ -49,7 +62,8 @@ pub(crate) struct SubscriptionState {
     pub position: i64,
     /// How many positions of the log come after that.
     pub lag: u64,
-    /// Whether this version knows it.
+    /// Whether it is in use: a subscription that this version knows, or a sink that is configured. One that is
+    /// not keeps old events from being removed until it is forgotten.
     pub known: bool,
     /// The streams that were set aside, oldest first; at most 100.
     pub streams: Vec<StreamState>,
@@ -131,6 +145,14 @@ pub(crate) struct WantedReplay {
     pub dry_run: bool,
 }
 
+/// What nobody runs any more.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WantedForget {
+    /// The subscription, or `sink:` and the sink's name.
+    pub subscription: String,
+}
+
 /// What a replay delivers.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Replayed {
@@ -191,11 +213,22 @@ pub(crate) fn operations() -> Vec<Operation> {
             .takes::<WantedReplay>()
             .gives::<Replayed>(200, "It goes back, or it was counted")
             .problems(&[400, 401, 404, 409, 415]),
+        Operation::post(FORGETS, "operator_forget_subscription", forget)
+            .access(Access::Operator)
+            .describe(
+                "Forget a subscription",
+                "How far a subscription or a sink that is not in use any more had come, and what it had set aside, is \
+                 removed, so that old events need not be kept for it. Refused where it is in use. Needs the operator \
+                 token.",
+            )
+            .takes::<WantedForget>()
+            .gives_other(204, "Forgotten", &[])
+            .problems(&[400, 401, 404, 409, 415]),
     ]
 }
 
 /// Returns where everything stands.
-pub(crate) async fn standing(store: &Store, known: &[Subscription]) -> Result<Subscriptions> {
+pub(crate) async fn standing(store: &Store, known: &Known) -> Result<Subscriptions> {
     let stream = |stream: events::Stream| StreamState {
         tenant_id: stream.tenant,
         subject: stream.subject,
@@ -209,14 +242,16 @@ pub(crate) async fn standing(store: &Store, known: &[Subscription]) -> Result<Su
         first_failed_at: stream.first_failed_at,
         waiting: stream.waiting,
     };
+    let in_use = known.names();
     let state = |listed: events::Listed| SubscriptionState {
+        known: in_use.contains(&listed.name.as_str()),
         name: listed.name,
         position: listed.position,
         lag: listed.lag,
-        known: listed.known,
         streams: listed.streams.into_iter().map(stream).collect(),
     };
-    Ok(Subscriptions { items: events::list(store, known).await?.into_iter().map(state).collect() })
+    let listed = events::list(store, &known.subscriptions).await?;
+    Ok(Subscriptions { items: listed.into_iter().map(state).collect() })
 }
 
 /// Drops an event, once the reason is one.
@@ -227,7 +262,7 @@ pub(crate) async fn drop_event(store: &Store, wanted: &WantedSkip) -> Result<()>
 }
 
 async fn list(State(app): State<App>, Extension(known): Extension<Known>) -> web::Result {
-    Ok(Answer::ok(&standing(&app.store, &known.0).await?)?.into())
+    Ok(Answer::ok(&standing(&app.store, &known).await?)?.into())
 }
 
 async fn retry(State(app): State<App>, Body(wanted): Body<WantedRetry>) -> web::Result {
@@ -247,6 +282,15 @@ async fn replay(
     Body(wanted): Body<WantedReplay>,
 ) -> web::Result {
     let WantedReplay { subscription, from, tenant_id, dry_run } = wanted;
-    let report = events::replay(&app.store, &known.0, &subscription, from, tenant_id, dry_run).await?;
+    let report = events::replay(&app.store, &known.subscriptions, &subscription, from, tenant_id, dry_run).await?;
     Ok(Answer::ok(&Replayed::from(report))?.into())
+}
+
+async fn forget(
+    State(app): State<App>,
+    Extension(known): Extension<Known>,
+    Body(wanted): Body<WantedForget>,
+) -> web::Result {
+    events::forget(&app.store, &known.names(), &wanted.subscription).await?;
+    Ok(Answer::no_content().into())
 }

@@ -27,7 +27,7 @@ use crate::mail::{People, Post};
 use crate::people::{self, Bearer};
 use crate::services::States;
 use crate::work::Work;
-use crate::{docs, health, operator, services};
+use crate::{docs, health, operator, services, work};
 
 /// A running process.
 pub struct Running {
@@ -125,7 +125,7 @@ pub async fn start(config: &Config) -> Result<Running> {
     let own = [
         health::service(here, readiness.clone(), metrics.clone()),
         docs::service(document.clone()),
-        operator::service(identity.clone(), &all),
+        operator::service(identity.clone(), &all, &work::sinks(config)),
     ];
     let own_from = all.len();
     all.extend(own);

@@ -18,6 +18,17 @@ const HOUSEKEEPING_PAUSE: Duration = Duration::from_secs(600);
 /// have died before they numbered theirs.
 const RELAY_PAUSE: Duration = Duration::from_millis(100);
 
+const REDIS: &str = "redis";
+
+fn has_redis_sink(config: &Config) -> bool {
+    !config.redis.url.is_empty() && config.redis.stream_events > 0
+}
+
+/// Returns what operators call the sinks that are configured.
+pub(crate) fn sinks(config: &Config) -> Vec<String> {
+    if has_redis_sink(config) { vec![format!("sink:{REDIS}")] } else { Vec::new() }
+}
+
 /// The work of a process, under way.
 pub(crate) struct Work {
     dispatcher: events::Running,
@@ -38,9 +49,9 @@ impl Work {
         let sagas = services.iter().flat_map(|service| service.sagas.iter().cloned()).collect();
         let engine = tasks::Engine::new(store.clone(), jobs, schedules, sagas, config.tasks.clone())?;
         let (redis, mut sinks) = (&config.redis, Vec::new());
-        if !redis.url.is_empty() && redis.stream_events > 0 {
+        if has_redis_sink(config) {
             let streams = RedisStreams::new(&redis.url, &redis.namespace, redis.stream_events)?;
-            sinks.push(NamedSink::new("redis", streams));
+            sinks.push(NamedSink::new(REDIS, streams));
         }
         let doorbell = match redis.url.as_str() {
             "" => None,

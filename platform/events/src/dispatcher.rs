@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use kernel::{RequestId, Result, TenantId};
+use kernel::{RequestId, Result};
 use store::{Engine, Store};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -35,7 +35,7 @@ const COUNT: Duration = Duration::from_secs(5);
 const AT_ONCE: usize = 4;
 /// How many streams are tried again in one go, and how many of them of one tenant.
 const RETRIES: u64 = 200;
-const RETRIES_OF_ONE: usize = 10;
+const RETRIES_OF_ONE: i64 = 10;
 /// How often in a row `run_until_idle` starts anew when the database does not answer.
 const PATIENCE: u32 = 10;
 
@@ -192,13 +192,7 @@ impl Inner {
     /// Tries again what is to be tried again by now; says how many events were tried.
     async fn retry_due(&self) -> Result<u64> {
         let names: Vec<&str> = self.work.iter().map(|work| work.subscription.name).collect();
-        let mut due = park::due(&self.store, &names, RETRIES).await?;
-        let mut of_one = HashMap::<TenantId, usize>::new();
-        due.retain(|due| {
-            let count = of_one.entry(due.tenant).or_default();
-            *count += 1;
-            *count <= RETRIES_OF_ONE
-        });
+        let due = park::due(&self.store, &names, RETRIES, RETRIES_OF_ONE).await?;
         let at_once = if self.store.engine() == Engine::Sqlite { 1 } else { 2 };
         let tried = stream::iter(due).map(|due| async move { self.retry_stream(&due).await }).buffer_unordered(at_once);
         let tried: Vec<Result<u64>> = tried.collect().await;
@@ -218,7 +212,7 @@ impl Inner {
                     work.counts.add(0, 1);
                     return Ok(tried + 1);
                 }
-                Retried::Nothing => return Ok(tried),
+                Retried::Postponed | Retried::Nothing => return Ok(tried),
             }
             tried += 1;
         }

@@ -13,8 +13,8 @@ use crate::published::Published;
 
 /// How many events a tenant's readers may be behind.
 const BEHIND: usize = 256;
-/// How many events are read at a time.
-const PAGE: u64 = 512;
+/// How many events are read at a time: more than readers may be behind would make all of them lag.
+const PAGE: u64 = BEHIND as u64 / 2;
 /// How often the log is looked at when nobody rings.
 const LOOK: Duration = Duration::from_millis(250);
 /// From how many tenants on those are looked for that nobody listens to any more.

@@ -1,6 +1,7 @@
 //! What an operator does with subscriptions: see where they stand, try again what is parked, drop one
 //! event. Works on the data, whether or not a dispatcher runs; one that runs notices within a moment.
-//! Going back in the log is in `replay`. Not for the way in: routes and command line are the binary's.
+//! Going back in the log is in `replay`, forgetting one in `forget`. Not for the way in: routes and
+//! command line are the binary's.
 
 use std::collections::HashMap;
 
@@ -31,8 +32,6 @@ pub struct Listed {
     pub position: i64,
     /// How many positions of the log come after that.
     pub lag: u64,
-    /// Whether this version of the product knows it.
-    pub known: bool,
     /// The streams that were set aside, oldest first; of very many only the first.
     pub streams: Vec<Stream>,
 }
@@ -71,16 +70,15 @@ pub async fn list(store: &Store, known: &[Subscription]) -> Result<Vec<Listed>> 
     marks.sort_by(|left, right| left.name.cmp(&right.name));
     let mut listed = Vec::new();
     for mark in marks {
-        let known = mark.name.starts_with(SINK) || known.iter().any(|known| known.name == mark.name);
         let lag = u64::try_from(last - mark.position).unwrap_or(0);
         let streams = streams(store, &mark.name).await?;
-        listed.push(Listed { name: mark.name, position: mark.position, lag, known, streams });
+        listed.push(Listed { name: mark.name, position: mark.position, lag, streams });
     }
     for subscription in known {
         // Those that have not run yet.
         if !listed.iter().any(|listed| listed.name == subscription.name) {
             let (name, lag) = (subscription.name.to_owned(), u64::try_from(last).unwrap_or(0));
-            listed.push(Listed { name, position: 0, lag, known: true, streams: Vec::new() });
+            listed.push(Listed { name, position: 0, lag, streams: Vec::new() });
         }
     }
     Ok(listed)

@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use kernel::{Answer, Error, Result, TenantId};
-use sea_orm::sea_query::Order;
+use kernel::{Answer, Error, Result, TenantId, printable};
+use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Set};
 use serde_json::json;
 use store::{Event, EventRow, Purpose, Store, Writer, fault};
@@ -41,7 +41,7 @@ pub(crate) fn pause(attempts: i64, position: i64) -> Duration {
 
 fn shortened(error: &str) -> String {
     let end = error.char_indices().nth(ERROR_LENGTH).map_or(error.len(), |(end, _)| end);
-    error[..end].to_owned()
+    printable(&error[..end])
 }
 
 /// Sets an event aside: because it failed, or because an earlier one about the same thing did.
@@ -73,19 +73,35 @@ pub(crate) async fn set_aside(
     writer.append::<Entity>(row).await.map(|_| ())
 }
 
-/// Returns what is to be tried now, the longest due first.
-pub(crate) async fn due(store: &Store, subscriptions: &[&str], limit: u64) -> Result<Vec<Due>> {
-    let select = Entity::find()
-        .filter(Column::State.eq(parked::RETRYING))
-        .filter(Column::NextTryAt.lte(store.clock().now()))
-        .filter(Column::Subscription.is_in(subscriptions.iter().copied()))
-        .order_by_asc(Column::NextTryAt)
-        .limit(limit);
+/// Returns what is to be tried now, so much of each tenant at most: first what is longest due of each,
+/// so that one with very much does not keep the others waiting.
+pub(crate) async fn due(store: &Store, subscriptions: &[&str], limit: u64, of_one: i64) -> Result<Vec<Due>> {
+    let place = Expr::cust("ROW_NUMBER() OVER (PARTITION BY tenant_id ORDER BY next_try_at, position)");
+    let all = Query::select()
+        .columns([Column::TenantId, Column::Subscription, Column::Subject, Column::NextTryAt, Column::Position])
+        .expr_as(place, "place")
+        .from(Entity)
+        .and_where(Expr::col(Column::State).eq(parked::RETRYING))
+        .and_where(Expr::col(Column::NextTryAt).lte(store.clock().now()))
+        .and_where(Expr::col(Column::Subscription).is_in(subscriptions.iter().copied()))
+        .take();
+    let select = Query::select()
+        .columns([Column::TenantId, Column::Subscription, Column::Subject])
+        .from_subquery(all, "due")
+        .and_where(Expr::col("place").lte(of_one))
+        .order_by("place", Order::Asc)
+        .order_by(Column::NextTryAt, Order::Asc)
+        .order_by(Column::Position, Order::Asc)
+        .limit(limit)
+        .take();
     let system = store.system_read(Purpose::Dispatch).await?;
-    let rows = system.all(select).await?;
+    let rows = system.rows(&select).await?;
     system.close().await?;
-    let due = |row: Model| Due { tenant: row.tenant_id, subscription: row.subscription, subject: row.subject };
-    Ok(rows.into_iter().map(due).collect())
+    let due = |row: &sea_orm::QueryResult| -> Result<Due, sea_orm::DbErr> {
+        let (tenant, subscription) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+        Ok(Due { tenant, subscription, subject: row.try_get_by_index(2)? })
+    };
+    rows.iter().map(|row| due(row).map_err(store::from_database)).collect()
 }
 
 /// What trying the first event of a stream came to.
@@ -95,6 +111,8 @@ pub(crate) enum Retried {
     Applied,
     /// It failed again.
     Failed,
+    /// It could not be tried, which is nobody's fault; it waits a little.
+    Postponed,
     /// It was not there any more, or its time has not come.
     Nothing,
 }
@@ -108,7 +126,7 @@ pub(crate) async fn retry(store: &Store, subscription: &Subscription, due: &Due)
         None => Error::internal("the event is no longer in the log"),
         Some(event) => match apply_again(store, subscription, due, &head, event).await {
             Ok(retried) => return Ok(retried),
-            Err(error) if apply::is_away(&error) => return Err(error),
+            Err(error) if apply::is_away(&error) => return postpone(store, due, &head, &error).await,
             Err(error) => error,
         },
     };
@@ -139,6 +157,27 @@ async fn apply_again(
     writer.commit(Answer::no_content()).await?;
     fault::point_at("consume.after_commit", subscription.name).await?;
     Ok(Retried::Applied)
+}
+
+/// Lets others have their turn before it; no attempt is counted.
+async fn postpone(store: &Store, due: &Due, head: &Model, error: &Error) -> Result<Retried> {
+    let mut ctx = apply::context(due.tenant, None);
+    let mut writer = store.write(&mut ctx).await?;
+    writer.alone(&lock(&due.subscription)).await?;
+    if head_of(&writer, due).await?.as_ref() != Some(head) {
+        writer.roll_back().await?;
+        return Ok(Retried::Nothing);
+    }
+    tracing::debug!(
+        subscription = due.subscription, tenant.id = %due.tenant, event.position = head.position, error = %error,
+        "an event cannot be tried again for the moment"
+    );
+    let update = Entity::update_many()
+        .col_expr(Column::NextTryAt, writer.now().plus(pause(1, head.position)).into())
+        .filter(Column::Id.eq(head.id));
+    writer.revise(update).await?;
+    writer.commit(Answer::no_content()).await?;
+    Ok(Retried::Postponed)
 }
 
 /// Writes down that it failed again; after the last attempt it is parked, and people are told.

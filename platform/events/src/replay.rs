@@ -79,12 +79,19 @@ async fn go_back(store: &Store, name: &str, from: i64, tenant: Option<TenantId>,
     if !cursors {
         return system.commit().await;
     }
-    let of_one = |column: Expr| tenant.map(|tenant| column.eq(tenant));
-    // What was set aside and comes again would be there twice.
-    let mut gone = Query::delete()
+    // What was set aside and comes again would be there twice. It comes again only where the cursor went
+    // back: a tenant that had not come so far is not waited for, and may set something aside meanwhile.
+    let went_back = Query::select()
+        .column(cursor::Column::TenantId)
+        .from(cursor::Entity)
+        .and_where(Expr::col(cursor::Column::Subscription).eq(name))
+        .and_where(Expr::col(cursor::Column::Generation).eq(generation))
+        .take();
+    let gone = Query::delete()
         .from_table(parked::Entity)
         .and_where(Expr::col(parked::Column::Subscription).eq(name))
         .and_where(Expr::col(parked::Column::Position).gt(from))
+        .and_where(Expr::col(parked::Column::TenantId).in_subquery(went_back))
         .take();
     let mut back = Query::update()
         .table(cursor::Entity)
@@ -93,13 +100,10 @@ async fn go_back(store: &Store, name: &str, from: i64, tenant: Option<TenantId>,
         .and_where(Expr::col(cursor::Column::Subscription).eq(name))
         .and_where(Expr::col(cursor::Column::Position).gt(from))
         .take();
-    if let Some(only) = of_one(Expr::col(parked::Column::TenantId)) {
-        gone.and_where(only);
+    if let Some(tenant) = tenant {
+        back.and_where(Expr::col(cursor::Column::TenantId).eq(tenant));
     }
-    if let Some(only) = of_one(Expr::col(cursor::Column::TenantId)) {
-        back.and_where(only);
-    }
-    // The cursors first: they wait for what is under way, which may set something aside.
+    // The cursors first: each that goes back waits for what is under way, which may set something aside.
     system.execute(&back).await?;
     system.execute(&gone).await?;
     add_cursors(&system, name, from, generation, tenant, mark.position).await?;

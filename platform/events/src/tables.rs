@@ -4,8 +4,13 @@
 use store::{Migrations, Purpose, Schema, Step, Type};
 
 /// The tables of subscriptions and sinks.
-pub const MIGRATIONS: Migrations =
-    Migrations { service: "events", steps: &[Step { name: "0001_subscriptions", apply: subscriptions }] };
+pub const MIGRATIONS: Migrations = Migrations {
+    service: "events",
+    steps: &[
+        Step { name: "0001_subscriptions", apply: subscriptions },
+        Step { name: "0002_forget", apply: allow_forgetting },
+    ],
+};
 
 fn subscriptions(schema: &mut Schema) {
     let uses = [(Purpose::Dispatch, "SELECT, INSERT, UPDATE"), (Purpose::Housekeeping, "SELECT")];
@@ -48,6 +53,11 @@ fn subscriptions(schema: &mut Schema) {
     });
     schema.open_to("subscription_parked", Purpose::Dispatch, "SELECT, UPDATE, DELETE");
     schema.open_to("subscription_parked", Purpose::Housekeeping, "SELECT");
+}
+
+fn allow_forgetting(schema: &mut Schema) {
+    schema.grant("subscription", Purpose::Dispatch, "DELETE");
+    schema.grant("subscription_cursor", Purpose::Dispatch, "DELETE");
 }
 
 /// How far a subscription or a sink has come in the log.

@@ -20,7 +20,7 @@ pub use context::{Actor, Ctx, CtxParts, Idempotency, Permission, PermissionSet, 
 pub use cursor::Cursor;
 pub use error::{Error, FieldError, Kind};
 pub use id::{Id, IdKind, Tenant, TenantId, User, UserId};
-pub use text::Text;
+pub use text::{Text, printable};
 
 /// The result of everything that can fail with a [`enum@Kind`] of its own.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

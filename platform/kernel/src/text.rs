@@ -33,6 +33,17 @@ impl<const MAX: usize> Text<MAX> {
     }
 }
 
+/// Returns the text without control characters, which terminals obey and PostgreSQL refuses in part: a line
+/// break becomes a space, any other one the sign for what cannot be shown.
+pub fn printable(text: &str) -> String {
+    let shown = |letter: char| match letter {
+        letter if !letter.is_control() => letter,
+        letter if letter.is_whitespace() => ' ',
+        _ => char::REPLACEMENT_CHARACTER,
+    };
+    text.chars().map(shown).collect()
+}
+
 impl<const MAX: usize> From<Text<MAX>> for String {
     fn from(text: Text<MAX>) -> Self {
         text.0

@@ -21,7 +21,7 @@ pub use event_log::event_log;
 pub use manifest::{Audience, EventType, PermissionType, Role, Service};
 pub use openapi::{document, shaped};
 pub use operation::{Access, Operation, Parameter, Shape};
-pub use provision::{NewTenant, Provisioning, check_slug};
+pub use provision::{NewTenant, Provisioning, check_slug, taken_back};
 pub use resource::{Field, FieldKind, Permissions, Resource, Spec, UpdateVerb, set_if};
 pub use task_routes::{
     TaskError, TaskProgress, TaskSaga, TaskState, TaskStep, TaskView, cancel_task, next_page, task_service,

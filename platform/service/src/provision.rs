@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use kernel::{Error, Kind, Result, TenantId};
 use serde::{Deserialize, Serialize};
-use store::{Purpose, System, TenantRecord};
+use store::{Purpose, System};
 use tasks::{SagaRun, Step};
 
 /// A tenant that is to be made, as every part of making it reads it. It holds no secret.
@@ -54,40 +54,43 @@ impl NewTenant {
         read.map_err(|error| Error::internal("what a tenant is to be made from cannot be read").source_error(error))
     }
 
-    /// Opens a transaction for doing a part. It fails unless the tenant is there and still being made: a
-    /// worker that was overtaken adds nothing to what the next one took back.
+    /// Opens a transaction for doing a part. It fails unless the tenant is there and still being made, and
+    /// keeps it so until it ends: a worker that was overtaken adds nothing to what the next one took back.
     pub async fn build(&self, run: &SagaRun) -> Result<System> {
-        match self.open(run).await? {
-            Some((system, tenant)) if tenant.is_provisioning() => Ok(system),
-            Some((system, _)) => {
-                system.close().await?;
-                Err(made_already())
-            }
-            None => Err(Error::conflict("tenants.taken_back", "making this organisation was given up")),
-        }
-    }
-
-    /// Opens a transaction for taking a part back; nothing when the tenant is gone. It fails when the
-    /// tenant is made: people may be at work in it.
-    pub async fn take_back(&self, run: &SagaRun) -> Result<Option<System>> {
-        match self.open(run).await? {
-            Some((system, tenant)) if tenant.is_provisioning() => Ok(Some(system)),
-            Some((system, _)) => {
-                system.close().await?;
-                Err(made_already())
-            }
-            None => Ok(None),
-        }
-    }
-
-    async fn open(&self, run: &SagaRun) -> Result<Option<(System, TenantRecord)>> {
         let system = run.store().system(Purpose::Bootstrap).await?;
-        match system.tenant(self.id).await {
-            Ok(tenant) => Ok(Some((system, tenant))),
-            Err(error) if error.kind() == Kind::NotFound => system.close().await.map(|()| None),
+        let refused = match system.tenant_locked(self.id).await {
+            Ok(tenant) if tenant.is_abandoned() => taken_back(),
+            Ok(tenant) if tenant.is_provisioning() => return Ok(system),
+            Ok(_) => made_already(),
+            Err(error) if error.kind() == Kind::NotFound => taken_back(),
+            Err(error) => return Err(error),
+        };
+        system.close().await?;
+        Err(refused)
+    }
+
+    /// Opens a transaction for taking a part back; nothing when the tenant is gone. It must be committed,
+    /// for it also ends the making: no part is done any more. It fails when the tenant is made: people may
+    /// be at work in it.
+    pub async fn take_back(&self, run: &SagaRun) -> Result<Option<System>> {
+        let system = run.store().system(Purpose::Bootstrap).await?;
+        // Waits for a part that is being done, so that what it adds is there to be taken back.
+        if system.begin_abandoning(self.id).await? {
+            return Ok(Some(system));
+        }
+        let found = system.tenant(self.id).await;
+        system.close().await?;
+        match found {
+            Ok(_) => Err(made_already()),
+            Err(error) if error.kind() == Kind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
+}
+
+/// Returns the refusal of a step that comes after its tenant was given up.
+pub fn taken_back() -> Error {
+    Error::conflict("tenants.taken_back", "making this organisation was given up")
 }
 
 fn made_already() -> Error {

@@ -151,6 +151,6 @@ impl<E: TenantEntity> Scoped<'_, E> {
     }
 }
 
-fn locked<E: EntityTrait>(select: Select<E>, lock: bool, backend: DbBackend) -> Select<E> {
+pub(crate) fn locked<E: EntityTrait>(select: Select<E>, lock: bool, backend: DbBackend) -> Select<E> {
     if lock && backend == DbBackend::Postgres { select.lock_exclusive() } else { select }
 }

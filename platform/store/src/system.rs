@@ -8,6 +8,7 @@ use sea_orm::{ActiveModelTrait, ConnectionTrait, EntityTrait, IntoActiveModel, Q
 
 use crate::change;
 use crate::event::{Event, Stamp};
+use crate::scope::locked;
 use crate::session::Session;
 
 /// Why something looks across tenants.
@@ -79,6 +80,14 @@ impl System {
     /// Runs a query and gives the first row.
     pub async fn one<E: EntityTrait>(&self, select: Select<E>) -> Result<Option<E::Model>> {
         let lent = self.session.lend().await?;
+        let result = select.one(&*lent).await;
+        lent.check(result)
+    }
+
+    /// Runs a query and gives the first row, locked until the transaction ends. On SQLite it is alone anyway.
+    pub async fn one_locked<E: EntityTrait>(&self, select: Select<E>) -> Result<Option<E::Model>> {
+        let lent = self.session.lend().await?;
+        let select = locked(select, true, lent.get_database_backend());
         let result = select.one(&*lent).await;
         lent.check(result)
     }

@@ -39,7 +39,7 @@ pub struct TenantRecord {
     pub slug: String,
     /// Its name for people.
     pub name: String,
-    /// `provisioning`, `active` or `suspended`.
+    /// `provisioning`, `abandoning`, `active` or `suspended`.
     pub state: String,
     /// What it has booked.
     pub plan: String,
@@ -61,9 +61,14 @@ impl TenantRecord {
         self.state == ACTIVE
     }
 
-    /// Says whether it is still being made: then it has no events, and may yet be taken back.
+    /// Says whether it is still being made or is being taken back: then it has no events, and is closed.
     pub fn is_provisioning(&self) -> bool {
-        self.state == PROVISIONING
+        self.state == PROVISIONING || self.is_abandoned()
+    }
+
+    /// Says whether it is being taken back: then nothing is added to it any more.
+    pub fn is_abandoned(&self) -> bool {
+        self.state == ABANDONING
     }
 }
 
@@ -71,6 +76,8 @@ impl TenantRecord {
 const ACTIVE: &str = "active";
 /// The state of a tenant that is still being made.
 const PROVISIONING: &str = "provisioning";
+/// The state of a tenant whose making is being taken back.
+const ABANDONING: &str = "abandoning";
 
 /// A tenant that is to be made in several steps.
 #[derive(Clone, Copy, Debug)]
@@ -116,7 +123,7 @@ pub struct TenantChange {
 pub struct TenantFilter {
     /// Only those after this one.
     pub after: Option<TenantId>,
-    /// Only those in this state.
+    /// Only those in this state; `provisioning` means those that are taken back, too.
     pub state: Option<String>,
     /// Only those whose slug begins so.
     pub slug_prefix: Option<String>,
@@ -151,10 +158,23 @@ impl System {
         Ok(self.insert(row).await?.into())
     }
 
-    /// Removes a tenant that is still being made, and says whether there was one; it must have no rows
-    /// left. No other tenant is ever removed so.
+    /// Marks a tenant that is still being made as one that is taken back, and says whether it is one: from
+    /// then on nobody can add to it or make it active. Waits for whoever has it locked.
+    pub async fn begin_abandoning(&self, id: TenantId) -> Result<bool> {
+        let update = Entity::update_many()
+            .col_expr(Column::State, Expr::val(ABANDONING))
+            .col_expr(Column::Version, Expr::col(Column::Version).add(1i64))
+            .col_expr(Column::UpdatedAt, Expr::val(self.now))
+            .filter(Column::Id.eq(id))
+            .filter(Column::State.is_in([PROVISIONING, ABANDONING]));
+        Ok(self.execute(update.as_query()).await? > 0)
+    }
+
+    /// Removes a tenant that is still being made or is taken back, and says whether there was one; it must
+    /// have no rows left. No other tenant is ever removed so.
     pub async fn abandon_tenant(&self, id: TenantId) -> Result<bool> {
-        let delete = Entity::delete_many().filter(Column::Id.eq(id)).filter(Column::State.eq(PROVISIONING));
+        let closed = Column::State.is_in([PROVISIONING, ABANDONING]);
+        let delete = Entity::delete_many().filter(Column::Id.eq(id)).filter(closed);
         Ok(self.execute(&delete.into_query()).await? > 0)
     }
 
@@ -169,6 +189,12 @@ impl System {
         found.map(Model::into).ok_or_else(no_such_tenant)
     }
 
+    /// Finds a tenant by its id, and keeps it as it is until this transaction ends.
+    pub async fn tenant_locked(&self, id: TenantId) -> Result<TenantRecord> {
+        let found = self.one_locked(Entity::find_by_id(id)).await?;
+        found.map(Model::into).ok_or_else(no_such_tenant)
+    }
+
     /// Lists tenants in the order of their ids, which is that of their making.
     pub async fn tenants(&self, filter: &TenantFilter, limit: u64) -> Result<Vec<TenantRecord>> {
         let mut select = Entity::find().order_by_asc(Column::Id).limit(limit);
@@ -176,7 +202,8 @@ impl System {
             select = select.filter(Column::Id.gt(after));
         }
         if let Some(state) = &filter.state {
-            select = select.filter(Column::State.eq(state.as_str()));
+            let taken_back = (state == PROVISIONING).then_some(ABANDONING);
+            select = select.filter(Column::State.is_in([Some(state.as_str()), taken_back].into_iter().flatten()));
         }
         if let Some(prefix) = &filter.slug_prefix {
             // A slug holds neither of LIKE's wildcards; what is asked might.

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use kernel::{Ctx, Error, Result, TenantId};
-use sea_orm::{ColumnTrait as _, Set};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, Set};
 use serde_json::Value;
-use store::{Store, Writer};
+use store::{Store, System, Writer};
 
 use crate::job::{Job, Retry};
 use crate::queue::{self, NewTask, TaskId};
@@ -103,6 +103,14 @@ impl SagaRun {
     /// Returns what the saga was started with.
     pub fn input(&self) -> &Value {
         &self.input
+    }
+
+    /// Says whether the saga is still on its way forward, and keeps it so until the transaction ends. For a
+    /// step that makes what the others hold on to: a worker that was overtaken makes nothing after it was
+    /// taken back.
+    pub async fn is_on_its_way(&self, system: &System) -> Result<bool> {
+        let saga = system.one_locked(row::Entity::find_by_id((self.tenant, self.id))).await?;
+        Ok(saga.is_some_and(|saga| saga.state == SagaState::Running.name()))
     }
 
     /// Returns what an earlier step gave; for `undo`, what this step gave too, if that is known.

@@ -3,8 +3,19 @@
 use store::{Migrations, Purpose, Schema, Step, Type};
 
 /// The tables of tasks, schedules and sagas.
-pub const MIGRATIONS: Migrations =
-    Migrations { service: "tasks", steps: &[Step { name: "0001_tasks", apply: tasks_and_sagas }] };
+pub const MIGRATIONS: Migrations = Migrations {
+    service: "tasks",
+    steps: &[
+        Step { name: "0001_tasks", apply: tasks_and_sagas },
+        Step { name: "0002_sagas_of_tenants", apply: sagas_of_tenants },
+    ],
+};
+
+/// Lets the step that begins a tenant keep its saga from being taken back meanwhile: the right to change a
+/// row is the right to lock it, too.
+fn sagas_of_tenants(schema: &mut Schema) {
+    schema.open_to("saga", Purpose::Bootstrap, "SELECT, UPDATE (state)");
+}
 
 fn tasks_and_sagas(schema: &mut Schema) {
     schema.tenant_bookkeeping("task", |table| {

@@ -12,7 +12,7 @@ use crate::sweep_events::{PATH, STUCK, dispatcher, stuck};
 async fn app(engine: store::Engine) -> TestApp {
     let identity = Identity::new(Settings::default()).expect("sound settings");
     let mut all = vec![inventory::service()];
-    let own = operator::service(identity.clone(), &all);
+    let own = operator::service(identity.clone(), &all, &[]);
     all.push(own);
     TestApp::with(Database::new(engine).await, all, identity).await
 }
@@ -54,6 +54,10 @@ async fn a_stuck_stream_is_seen_tried_again_and_dropped() {
         ask(&app, "replay", json!({ "subscription": STUCK, "from": 0 }), 404).await;
         ask(&app, "replay", json!({ "subscription": STUCK, "from": 0, "to": 1 }), 400).await;
         ask(&app, "retry", json!({ "subscription": "nobody" }), 404).await;
+        ask(&app, "forget", json!({ "subscription": "nobody" }), 404).await;
+        ask(&app, "forget", json!({ "subscription": STUCK, "sure": true }), 400).await;
+        ask(&app, "forget", json!({ "subscription": STUCK }), 204).await;
+        ask(&app, "forget", json!({ "subscription": STUCK }), 404).await;
         let stranger =
             app.request(Method::GET, &format!("{PATH}/subscriptions")).token(&owner.admin_token).send().await;
         stranger.expect(401);
@@ -74,6 +78,8 @@ async fn the_command_line_works_on_the_data_and_through_a_server() {
         assert!(unknown.contains("nobody"), "{unknown}");
         let nothing = refuses(&["events", "skip", "webhooks.deliveries", "7", "--reason", "typo"]);
         assert!(nothing.contains("position 7"), "{nothing}");
+        let used = refuses(&["events", "forget", "webhooks.deliveries"]);
+        assert!(used.contains("webhooks.deliveries is in use"), "{used}");
     };
     check();
     let server = installation.start().await;

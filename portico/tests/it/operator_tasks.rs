@@ -12,7 +12,7 @@ use crate::sweep_tasks::{HOPELESS, PATH, failed, queued};
 async fn app(engine: store::Engine) -> TestApp {
     let identity = Identity::new(Settings::default()).expect("sound settings");
     let mut all = vec![task_service()];
-    let own = operator::service(identity.clone(), &all);
+    let own = operator::service(identity.clone(), &all, &[]);
     all.push(own);
     TestApp::with(Database::new(engine).await, all, identity).await
 }

@@ -1,8 +1,8 @@
 //! Making a tenant for somebody, over all services in memory: all of it happens or nothing is left,
 //! whichever step fails. Not for who may call what, which is the sweep's business.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -12,8 +12,8 @@ use portico::config::Config;
 use portico::services::{self, States};
 use serde_json::{Value, json};
 use service::{NewTenant, Provisioning, Service};
-use store::Engine;
 use store::fault::{self, FaultAction};
+use store::{Engine, Purpose};
 use tasks::{SagaRun, Step, StepWork};
 use testkit::{Database, TestApp, TestRequest, TestTenant};
 
@@ -304,6 +304,59 @@ async fn what_is_cancelled_half_way_leaves_nothing() {
         house.app.settle().await;
         assert_eq!(house.changes_since(&before).await, [""; 0]);
         assert_eq!(ask().await.expect(409).code(), "tenants.not_provisioned");
+    }
+}
+
+/// A part that is taken back first; its worker was overtaken and goes on.
+struct Overtaken {
+    seen: Arc<Mutex<Vec<String>>>,
+}
+
+impl StepWork for Overtaken {
+    fn run<'a>(&'a self, _: &'a mut SagaRun) -> BoxFuture<'a, Result<Value>> {
+        Box::pin(async { Err(Error::internal("the test breaks")) })
+    }
+
+    fn undo<'a>(&'a self, run: &'a mut SagaRun) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let new = NewTenant::of(run)?;
+            let Some(system) = new.take_back(run).await? else { return Ok(()) };
+            system.commit().await?;
+            let late = match new.build(run).await {
+                Ok(system) => system.close().await.map(|()| "built")?,
+                Err(error) => error.code(),
+            };
+            let mut seen = self.seen.lock().expect("no panic");
+            seen.push(late.to_owned());
+            if seen.len() == 1 { Err(Error::unavailable("test.away", "not now")) } else { Ok(()) }
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_added_to_a_tenant_that_is_taken_back() {
+    for engine in testkit::engines() {
+        let seen = Arc::<Mutex<Vec<String>>>::default();
+        let step = Step::new("test.overtaken", Overtaken { seen: seen.clone() });
+        let house = House::build(engine, vec![Provisioning { step, check: |_| Ok(()) }]).await;
+        let before = house.everything().await;
+        let id = house.ask(&farm("given-up")).send().await.expect(202).json()["tenantId"].clone();
+        house.app.settle().await;
+        let one = format!("/api/v1/tenants/{}", text(&id));
+        assert_eq!(house.get(&one).send().await.expect(200).json()["state"], json!("provisioning"));
+        let listed = house.get("/api/v1/tenants?state=provisioning").send().await.expect(200).json();
+        assert_eq!(listed["items"].as_array().map(Vec::len), Some(1));
+        let refused = house.request(Method::PATCH, &one).json(&json!({ "name": "Other" })).send().await.expect(409);
+        assert_eq!(refused.code(), "tenants.provisioning");
+        // That is what the last step looks at, too.
+        let system = house.app.store().system(Purpose::Tenancy).await.expect("opens");
+        let tenant = system.tenant_locked(text(&id).parse().expect("an id")).await.expect("is there");
+        assert_eq!((tenant.state.as_str(), tenant.is_abandoned()), ("abandoning", true));
+        system.close().await.expect("closes");
+        house.app.clock().shift(60_000_000);
+        house.app.settle().await;
+        assert_eq!(house.changes_since(&before).await, [""; 0]);
+        assert_eq!(*seen.lock().expect("no panic"), ["tenants.taken_back"; 2]);
     }
 }
 

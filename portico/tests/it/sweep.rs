@@ -25,7 +25,7 @@ fn everything(states: &States) -> Vec<Service> {
     let document = Arc::new(std::sync::OnceLock::new());
     document.get_or_init(|| docs::written(&service::document(&all)));
     all.push(docs::service(document));
-    let own = operator::service(states.identity.clone(), &all);
+    let own = operator::service(states.identity.clone(), &all, &[]);
     all.push(own);
     all
 }

@@ -56,4 +56,12 @@ pub fn add(sweep: Sweep) -> Sweep {
             let body = json!({ "subscription": "webhooks.deliveries", "from": 0, "dryRun": true });
             Attempt::at(format!("{PATH}/replay")).body(body)
         })
+        .operation("operator_forget_subscription", |app, _| {
+            Box::pin(async move {
+                let gone = Subscription::new("sweep.gone", Kinds::Of(&["sweep.nothing"]), Stuck);
+                let gone = Dispatcher::new(app.store().clone(), vec![gone]);
+                gone.run_until_idle().await.expect("the log can be read");
+                Attempt::at(format!("{PATH}/forget")).body(json!({ "subscription": "sweep.gone" })).status(204)
+            })
+        })
 }

@@ -12,6 +12,7 @@ use hyper::upgrade::OnUpgrade;
 use kernel::{Error, Result};
 use service::App;
 use tower::ServiceExt as _;
+use web::ClientAddress;
 
 use crate::BODY_LIMIT;
 use crate::connect::{HeaderToken, closing};
@@ -34,14 +35,16 @@ impl Mount {
     pub(crate) async fn answer(self, State(app): State<App>, request: Request) -> web::Result<Response> {
         let server = self.server.get_or_init(|| Server::start(app, self.wires.clone()));
         let opens = parameter(request.uri(), "sid").is_none();
-        if opens && !server.has_room() {
-            let message = "too many sockets are about to say who they are; try again shortly";
-            return Err(Error::unavailable("live.too_many_handshakes", message).retry_after(1).into());
-        }
         if opens && server.is_closing() {
             return Err(closing().into());
         }
+        let client = request.extensions().get::<ClientAddress>().copied();
         let request = within_bounds(request, opens).await?;
+        // After the body has come: until then, others may have opened.
+        if opens && !server.has_room(client) {
+            let message = "too many sockets are about to say who they are; try again shortly";
+            return Err(Error::unavailable("live.too_many_handshakes", message).retry_after(1).into());
+        }
         let Ok(response) = server.engine.clone().oneshot(request).await;
         Ok(response.map(Body::new))
     }
@@ -78,6 +81,9 @@ async fn within_bounds(request: Request, opens: bool) -> Result<Request> {
         }
         if opens {
             extensions.insert(HeaderToken::new(token));
+            if let Some(client) = parts.extensions.remove::<ClientAddress>() {
+                extensions.insert(client);
+            }
         }
     }
     request.body(Body::from(bytes)).map_err(|error| Error::internal("a request for the engine").source_error(error))

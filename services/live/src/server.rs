@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use engineioxide::socket::Sid;
 use kernel::Timestamp;
 use service::App;
 use tokio::sync::Semaphore;
+use web::ClientAddress;
 
 use crate::handler::Handler;
 use crate::rooms::Rooms;
@@ -24,6 +26,8 @@ use crate::{BODY_LIMIT, attend, follow};
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// How many sockets may be about to say who they are.
 const WAITING: usize = 4_096;
+/// How many of them may be from one network, so that one client cannot lock out the others.
+const WAITING_OF_ONE: usize = 64;
 /// How often a client is asked whether it is there; a poll ends with it at the latest, within the
 /// door's time for an answer.
 const PING: Duration = Duration::from_secs(25);
@@ -42,7 +46,14 @@ pub(crate) struct Server {
     pub rooms: Rooms,
     pub replays: Semaphore,
     pub engine: EngineIoService<Handler>,
-    waiting: Mutex<HashMap<Sid, (Timestamp, Arc<EngineSocket>)>>,
+    waiting: Mutex<HashMap<Sid, Waiting>>,
+}
+
+/// A socket that has not said yet who it is.
+struct Waiting {
+    opened: Timestamp,
+    network: Option<IpAddr>,
+    socket: Arc<EngineSocket>,
 }
 
 impl fmt::Debug for Server {
@@ -79,19 +90,28 @@ impl Server {
         server
     }
 
-    fn waiting(&self) -> MutexGuard<'_, HashMap<Sid, (Timestamp, Arc<EngineSocket>)>> {
+    fn waiting(&self) -> MutexGuard<'_, HashMap<Sid, Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says whether another socket may open.
-    pub(crate) fn has_room(&self) -> bool {
-        self.waiting().len() < WAITING
+    /// Says whether another socket may open from there; those that come from nobody knows where count as one.
+    pub(crate) fn has_room(&self, client: Option<ClientAddress>) -> bool {
+        has_room(&self.waiting(), client.map(network))
     }
 
-    /// Notes a socket that has not said yet who it is.
+    /// Notes a socket that has not said yet who it is; one that came in beside too many others goes.
     pub(crate) fn opened(&self, socket: Arc<EngineSocket>) {
-        let now = self.app.now();
-        self.waiting().insert(socket.id, (now, socket));
+        let opened = self.app.now();
+        let network = socket.req_parts.extensions.get::<ClientAddress>().copied().map(network);
+        {
+            let mut waiting = self.waiting();
+            if has_room(&waiting, network) {
+                waiting.insert(socket.id, Waiting { opened, network, socket });
+                return;
+            }
+        }
+        socket.data.end();
+        socket.close(DisconnectReason::TransportClose);
     }
 
     /// Forgets a socket that has said who it is, or has gone.
@@ -108,8 +128,8 @@ impl Server {
     pub(crate) fn close_silent(&self, now: Timestamp) {
         let closing = self.is_closing();
         let late = |opened: Timestamp| closing || opened.plus(CONNECT_LIMIT) < now;
-        let late: Vec<_> = self.waiting().extract_if(|_, (opened, _)| late(*opened)).collect();
-        for (_, (_, socket)) in late {
+        let late: Vec<_> = self.waiting().extract_if(|_, waiting| late(waiting.opened)).collect();
+        for (_, Waiting { socket, .. }) in late {
             socket.data.end();
             socket.close(DisconnectReason::TransportClose);
         }
@@ -121,5 +141,21 @@ impl Server {
             self.rooms.leave(session);
             session.close();
         }
+    }
+}
+
+fn has_room(waiting: &HashMap<Sid, Waiting>, network: Option<IpAddr>) -> bool {
+    // Counted anew each time: no number of its own could be left behind by a socket that went.
+    waiting.len() < WAITING && waiting.values().filter(|other| other.network == network).count() < WAITING_OF_ONE
+}
+
+/// Returns the part of an address that one customer of a provider has: an IPv4 address, an IPv6 /64.
+fn network(ClientAddress(address): ClientAddress) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(long) => {
+            let [a, b, c, d, ..] = long.segments();
+            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
+        }
+        short => short,
     }
 }

@@ -5,7 +5,7 @@
 use futures_util::future::BoxFuture;
 use kernel::Result;
 use serde_json::{Value, json};
-use service::{NewTenant, Provisioning, check_slug};
+use service::{NewTenant, Provisioning, check_slug, taken_back};
 use store::{Event, Purpose, TenantChange, TenantDraft};
 use tasks::{Saga, SagaRun, Step, StepWork};
 
@@ -49,6 +49,11 @@ impl StepWork for Begin {
         Box::pin(async move {
             let new = NewTenant::of(run)?;
             let system = run.store().system(Purpose::Bootstrap).await?;
+            // There is no row yet that would say so.
+            if !run.is_on_its_way(&system).await? {
+                system.close().await?;
+                return Err(taken_back());
+            }
             match system.tenant(new.id).await {
                 Ok(_) => system.close().await?,
                 Err(error) if error.kind() == kernel::Kind::NotFound => {
@@ -106,7 +111,12 @@ impl StepWork for Activate {
         Box::pin(async move {
             let new = NewTenant::of(run)?;
             let system = run.store().system(Purpose::Tenancy).await?;
-            let present = system.tenant(new.id).await?;
+            // Locked: of letting people in and taking the tenant back only one happens.
+            let present = system.tenant_locked(new.id).await?;
+            if present.is_abandoned() {
+                system.close().await?;
+                return Err(taken_back());
+            }
             if !present.is_provisioning() {
                 system.close().await?;
                 return Ok(json!({ "tenant": new.id }));
@@ -133,7 +143,8 @@ impl StepWork for Activate {
         Box::pin(async move {
             let new = NewTenant::of(run)?;
             match new.take_back(run).await? {
-                Some(system) => system.close().await,
+                // From here on a worker that was overtaken cannot let people in.
+                Some(system) => system.commit().await,
                 None => Ok(()),
             }
         })

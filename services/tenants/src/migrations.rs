@@ -3,7 +3,15 @@
 use store::{Purpose, Schema, Step, Type};
 
 /// The steps, oldest first.
-pub(crate) const STEPS: &[Step] = &[Step { name: "0001_provisioning_and_quotas", apply: provisioning_and_quotas }];
+pub(crate) const STEPS: &[Step] = &[
+    Step { name: "0001_provisioning_and_quotas", apply: provisioning_and_quotas },
+    Step { name: "0002_taking_back", apply: taking_back },
+];
+
+/// What is taken back is marked first; the right to change a row is the right to lock it, too.
+fn taking_back(schema: &mut Schema) {
+    schema.grant("tenant", Purpose::Bootstrap, "UPDATE (state, version, updated_at)");
+}
 
 fn provisioning_and_quotas(schema: &mut Schema) {
     // What is taken back while it is being made is removed for good.

@@ -51,7 +51,10 @@ pub(crate) struct Tenant {
 impl From<TenantRecord> for Tenant {
     fn from(tenant: TenantRecord) -> Self {
         let is_active = tenant.is_active();
+        let is_provisioning = tenant.is_provisioning();
         let TenantRecord { id, slug, name, state, plan, time_zone, currency, version, created_at, updated_at } = tenant;
+        // Whether it is being made or taken back is the task's to tell.
+        let state = if is_provisioning { TenantState::Provisioning.name().to_owned() } else { state };
         Self { id, name, slug, state, is_active, plan, time_zone, currency, version, created_at, updated_at }
     }
 }

@@ -13,7 +13,7 @@ use store::Store;
 use tasks::{Outcome, Run, Work};
 
 use crate::delivery::{self, DeliveryId, State};
-use crate::lane::Admission;
+use crate::lane::{Admission, Asking};
 use crate::queue::Errand;
 use crate::schedule::{jittered, until};
 use crate::secret::{self, Secret};
@@ -55,8 +55,14 @@ impl Deliver {
             return put_off(&store, &mut ctx, &bundle, now, wait).await;
         }
         let rate = bundle.endpoint.rate.and_then(|rate| u32::try_from(rate).ok());
-        let failing = bundle.standing.failures > 0;
-        let permit = match self.0.lanes().enter(bundle.endpoint.id, rate, failing, now).await {
+        let asking = Asking {
+            tenant: bundle.endpoint.tenant_id,
+            endpoint: bundle.endpoint.id,
+            url: &bundle.endpoint.url,
+            rate,
+            failing: bundle.standing.failures > 0,
+        };
+        let permit = match self.0.lanes().enter(asking, now).await {
             Admission::Go(permit) => permit,
             Admission::Wait(wait) => return Ok(Outcome::Later(wait)),
         };

@@ -11,6 +11,7 @@ use events::Subscriber;
 use futures_util::future::BoxFuture;
 use kernel::Result;
 use sea_orm::ColumnTrait as _;
+use sea_orm::sea_query::Order;
 use store::{EventRow, Writer};
 
 use crate::delivery;
@@ -20,7 +21,7 @@ use crate::standing;
 use crate::state::Webhooks;
 
 /// Clocks of processes may differ by this much.
-const SKEW: Duration = Duration::from_secs(300);
+pub(crate) const SKEW: Duration = Duration::from_secs(300);
 
 /// The subscription `webhooks.deliveries`.
 pub(crate) struct Matching(pub Webhooks);
@@ -44,8 +45,14 @@ impl Matching {
             return Ok(());
         }
         let most = self.0.settings().endpoints_per_tenant;
-        let endpoints = writer.select::<endpoint::Entity>().filter(Column::Enabled.eq(true)).limit(most);
-        for endpoint in endpoints.all().await? {
+        let endpoints = writer.select::<endpoint::Entity>().filter(Column::Enabled.eq(true));
+        let mut endpoints = endpoints.order_by(Column::Id, Order::Asc).limit(most + 1).all().await?;
+        if endpoints.len() as u64 > most {
+            // The limit was lowered: the oldest go on, the same ones each time.
+            tracing::warn!(tenant.id = %event.tenant_id, limit = most, "a tenant has more webhook endpoints than it may");
+            endpoints.pop();
+        }
+        for endpoint in endpoints {
             // An endpoint gets what happens after it was made, also when the log is read anew.
             let since = endpoint.created_at.minus(SKEW);
             if event.occurred_at >= since && goes_to(&endpoint, event) {

@@ -5,6 +5,7 @@ use axum::extract::State;
 use http::Method;
 use kernel::Answer;
 use service::{App, Operation, Resource as _};
+use store::not_found;
 use web::{Body, Caller, IfMatch, Path};
 
 use crate::create::check_url;
@@ -18,8 +19,9 @@ pub(crate) fn operation() -> Operation {
         .permission("webhooks.endpoints.write")
         .describe(
             "Change an endpoint",
-            "Sets the fields that are named and leaves the others; its failures so far are forgotten. With `If-Match`, \
-             only if that is still the current version, else 412. Writes `webhooks.endpoint.updated`.",
+            "Sets the fields that are named and leaves the others. With another URL, or switched on again, its failures \
+             so far are forgotten. With `If-Match`, only if that is still the current version, else 412. Writes \
+             `webhooks.endpoint.updated`.",
         )
         .takes::<UpdateEndpoint>()
         .gives::<Endpoint>(200, "Changed")
@@ -37,10 +39,15 @@ async fn update(
     if let Some(url) = &input.url {
         check_url(&webhooks, url)?;
     }
+    let (url, enabled) = (input.url.clone(), input.enabled);
     let changes = Endpoint::update(input)?;
     let mut writer = app.store.write(&mut ctx).await?;
-    // In the order in which a failure locks the two rows, so that neither waits for the other for ever.
-    standing::clear(&mut writer, id).await?;
+    let before = writer.select::<endpoint::Entity>().id(id).one().await?.ok_or_else(not_found)?;
+    // Only what may have repaired it: whoever changes a description does not send it more than before.
+    if url.is_some_and(|url| url != before.url) || (enabled == Some(true) && !before.enabled) {
+        // In the order in which a failure locks the two rows, so that neither waits for the other for ever.
+        standing::clear(&mut writer, id).await?;
+    }
     let row = writer.update::<endpoint::Entity>(id, expected, changes).await?;
     let answer = Answer::ok(&Endpoint::view(&row))?.version(row.version);
     Ok(writer.commit(answer).await?.into())

@@ -12,6 +12,7 @@ use kernel::{Ctx, Error, Result, Timestamp};
 use serde_json::json;
 use store::{EventFilter, EventRow, LogState, Store};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep};
 use web::Connection;
 
@@ -53,6 +54,8 @@ pub(super) struct Following {
     pub hub: Hub,
     pub scope: Scope,
     pub selection: Selection,
+    /// Lets only so many streams read the log at once.
+    pub reads: Arc<Semaphore>,
     /// Where the database's connections live: streams are pulled on other runtimes.
     pub runtime: Handle,
     pub connection: Connection,
@@ -136,20 +139,24 @@ impl Following {
 
     /// Reads what comes after a position, in one short read.
     async fn page(&self, after: i64) -> Result<Vec<EventRow>> {
+        let turn = self.reads.clone().acquire_owned().await;
+        let turn = turn.map_err(|error| Error::internal("nobody lets streams read").source_error(error))?;
         let (store, kinds) = (self.store.clone(), self.selection.kinds());
         let read = match &self.scope {
             Scope::Tenant(ctx) => {
                 let (ctx, filter) = (ctx.clone(), EventFilter { kinds, subject: self.selection.subject() });
                 self.runtime.spawn(async move {
+                    let _turn = turn;
                     let reader = store.read(&ctx).await?;
                     let rows = reader.events_after(after, &filter, PAGE).await?;
                     reader.close().await?;
                     Ok(rows)
                 })
             }
-            Scope::All => {
-                self.runtime.spawn(async move { store::events_after(&store, after, Some(&kinds), PAGE).await })
-            }
+            Scope::All => self.runtime.spawn(async move {
+                let _turn = turn;
+                store::events_after(&store, after, Some(&kinds), PAGE).await
+            }),
         };
         read.await.map_err(|error| Error::internal("a stream's read did not end").source_error(error))?
     }

@@ -13,12 +13,13 @@ use axum::response::Response;
 use futures_util::stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, REFERRER_POLICY};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use kernel::{Actor, Answer, Ctx, Error, PermissionSet, Result, TenantId};
+use kernel::{Actor, Answer, Ctx, Error, Kind, PermissionSet, Result, TenantId};
 use serde::Deserialize;
 use serde_json::json;
 use store::Event;
 use tokio::runtime::Handle;
-use tokio::time::Instant;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
 use web::{Caller, Principal, Query, Standing};
 
 use super::READ_TENANTS;
@@ -28,6 +29,11 @@ use crate::app::App;
 use crate::operation::Operation;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// How many streams of this process read the log at once: after a restart all come back together.
+const READS: usize = 16;
+/// How long a stream waits for its turn before the client is asked to come back.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a stream lasts at least; a third of it comes on top by chance, so that not all come back at once.
 const AGE: Duration = Duration::from_secs(25 * 60);
@@ -42,13 +48,14 @@ struct Asked {
 }
 
 pub(super) fn operation(catalogue: Arc<Catalogue>) -> Operation {
+    let reads = Arc::new(Semaphore::new(READS));
     let handler = move |state: State<App>,
                         principal: Extension<Principal>,
                         standing: Extension<Standing>,
                         headers: HeaderMap,
                         caller: Caller,
                         query: Query<Asked>| {
-        open(catalogue.clone(), state, principal, standing, headers, caller, query)
+        open((catalogue.clone(), reads.clone()), state, principal, standing, headers, caller, query)
     };
     Operation::get("/api/events/stream", "events_stream_events", handler)
         .permission("events.members.read")
@@ -73,7 +80,7 @@ pub(super) fn operation(catalogue: Arc<Catalogue>) -> Operation {
 }
 
 async fn open(
-    catalogue: Arc<Catalogue>,
+    (catalogue, reads): (Arc<Catalogue>, Arc<Semaphore>),
     State(app): State<App>,
     Extension(principal): Extension<Principal>,
     Extension(standing): Extension<Standing>,
@@ -88,15 +95,17 @@ async fn open(
     let credential = Arc::new(principal);
     let Some(connection) = app.live.connections.open(credential, standing.since) else {
         if app.live.connections.is_closing() {
-            // Any other status would end an EventSource for good; this one comes back, elsewhere.
-            return Ok(event_stream(Body::from(format!("retry: {}\n\n", pause().as_millis()))));
+            return Ok(come_back());
         }
         return Err(Error::unauthenticated("request.unauthenticated", "send a valid bearer token").into());
     };
     let scope = match elsewhere {
         None => Scope::Tenant(Arc::new(ctx)),
         Some(elsewhere) => {
-            note(&app, &mut ctx, elsewhere).await?;
+            match note(&app, &mut ctx, elsewhere).await {
+                Err(error) if error.kind() == Kind::Unavailable => return Ok(come_back()),
+                noted => noted?,
+            }
             match elsewhere {
                 Elsewhere::Tenant(tenant) => {
                     Scope::Tenant(Arc::new(store::system_context(tenant, PermissionSet::default())))
@@ -114,17 +123,31 @@ async fn open(
         hub: app.live.hub,
         scope,
         selection,
+        reads: reads.clone(),
         runtime: Handle::current(),
         connection,
         until: standing.until,
         ends,
     };
-    let reading = Box::new(following.from(place, pause()).await?);
+    let Ok(Ok(turn)) = timeout(PATIENCE, reads.acquire()).await else { return Ok(come_back()) };
+    let reading = match following.from(place, pause()).await {
+        Err(error) if error.kind() == Kind::Unavailable => {
+            tracing::debug!(error = %error, "a stream does not begin: the log cannot be read");
+            return Ok(come_back());
+        }
+        reading => Box::new(reading?),
+    };
+    drop(turn);
     let frames = stream::unfold(reading, |mut reading| async move {
         let frame = reading.next().await?;
         Some((Ok::<_, Infallible>(frame), reading))
     });
     Ok(event_stream(Body::from_stream(frames)))
+}
+
+/// Asks the client to come back, maybe elsewhere: any other status would end an EventSource for good.
+fn come_back() -> Response {
+    event_stream(Body::from(format!("retry: {}\n\n", pause().as_millis())))
 }
 
 fn event_stream(body: Body) -> Response {

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kernel::{Error, RequestId, Result};
+use kernel::{Error, Kind, RequestId, Result, printable};
 use sea_orm::Value;
 use store::{Event, Purpose, System, fault};
 use tokio::sync::{Notify, mpsc};
@@ -18,6 +18,8 @@ use crate::queries::{self, Lease};
 const TOGETHER: usize = 128;
 /// How long to wait when the database refused.
 const PAUSE: Duration = Duration::from_millis(200);
+/// How often the database may refuse endings that share a transaction before each gets its own.
+const REFUSALS: u32 = 3;
 
 /// How an attempt ended.
 #[derive(Debug)]
@@ -60,15 +62,41 @@ pub(super) async fn write_down(
     let mut batch = Vec::with_capacity(TOGETHER);
     while endings.recv_many(&mut batch, TOGETHER).await > 0 {
         batch.iter().for_each(report);
-        while let Err(error) = write(&inner, &batch).await {
-            // The leases are kept meanwhile, so nobody does the work again.
-            tracing::warn!(error = %error, tasks = batch.len(), "how tasks ended could not be written down: trying again");
-            tokio::time::sleep(PAUSE).await;
+        if written(&inner, &batch, REFUSALS).await.is_err() {
+            write_apart(&inner, &batch).await;
         }
         let mut board = lock(&board);
         batch.drain(..).for_each(|ended| board.settled(ended.lease));
         drop(board);
         settled.notify_one();
+    }
+}
+
+/// Writes endings down in one transaction, however long the database is away. Fails when it is there and
+/// refuses them this often.
+async fn written(inner: &Inner, batch: &[Ended], mut refusals: u32) -> Result<()> {
+    while let Err(error) = write(inner, batch).await {
+        refusals -= u32::from(error.kind() != Kind::Unavailable);
+        if refusals == 0 {
+            return Err(error);
+        }
+        // The leases are kept meanwhile, so nobody does the work again.
+        tracing::warn!(error = %error, tasks = batch.len(), "how tasks ended could not be written down: trying again");
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(())
+}
+
+/// Writes each ending down by itself. One that the database refuses is let go, so that it holds up no other:
+/// its lease runs out, and its task is done again.
+async fn write_apart(inner: &Inner, batch: &[Ended]) {
+    for ended in batch {
+        if let Err(error) = written(inner, std::slice::from_ref(ended), 1).await {
+            tracing::error!(
+                task.job = ended.job, task.id = %ended.lease.id, tenant.id = %ended.lease.tenant, error = %error,
+                "how a task ended could not be written down: it is done again when its lease runs out"
+            );
+        }
     }
 }
 
@@ -134,7 +162,7 @@ async fn write_one(system: &System, ended: &Ended) -> Result<()> {
             queue_again(system, ended, "attempt = attempt - 1", vec![], now).await?;
         }
         How::Retry(error, pause) => {
-            let values = vec![error.code().into(), error.message().into()];
+            let values = vec![error.code().into(), printable(error.message()).into()];
             queue_again(system, ended, "error_code = ?, error = ?", values, now.plus(*pause)).await?;
         }
         How::Cancelled => {
@@ -143,7 +171,7 @@ async fn write_one(system: &System, ended: &Ended) -> Result<()> {
         }
         How::Dead(error) => {
             let set = "state = 'failed', due_at = NULL, finished_at = ?, error_code = ?, error = ?";
-            let values: Vec<Value> = vec![now.into(), error.code().into(), error.message().into()];
+            let values: Vec<Value> = vec![now.into(), error.code().into(), printable(error.message()).into()];
             if system.execute(&queries::change(ended.lease, set, values)).await? == 1 {
                 record_failure(system, ended, error).await?;
             }
@@ -176,7 +204,7 @@ async fn record_failure(system: &System, ended: &Ended, error: &Error) -> Result
         "job": ended.job,
         "attempts": ended.attempt,
         "code": error.code(),
-        "message": error.message(),
+        "message": printable(error.message()),
     });
     let event = Event::about("tasks.task.failed", ended.lease.id, data);
     system.record(ended.lease.tenant, "system", &request, &event).await

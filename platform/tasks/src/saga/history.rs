@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use kernel::{Answer, Error, Result};
+use kernel::{Answer, Error, Result, printable};
 use sea_orm::sea_query::{Expr, Order};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, Set, Value as Sql};
 use serde_json::Value;
@@ -100,7 +100,8 @@ impl History {
         let mut ctx = run.ctx();
         let mut writer = run.store().write(&mut ctx).await?;
         let stop = hold(&mut writer, run).await?;
-        if stop && direction == Direction::Run {
+        // A step that was begun is called once more, and what was known of it before counts no longer.
+        if stop && direction == Direction::Run && present.is_none() {
             writer.roll_back().await?;
             return Ok(true);
         }
@@ -125,7 +126,7 @@ impl History {
             }
         }
         writer.commit(Answer::no_content()).await?;
-        Ok(false)
+        Ok(stop)
     }
 
     /// Writes down how a step went, and how often the present one has failed in a row.
@@ -146,7 +147,7 @@ impl History {
         hold(&mut writer, run).await?;
         let (value, code, message) = match &result {
             Ok(value) => (value.as_ref().map(Value::to_string), None, None),
-            Err(error) => (None, Some(error.code().to_owned()), Some(error.message().to_owned())),
+            Err(error) => (None, Some(error.code().to_owned()), Some(printable(error.message()))),
         };
         let row = &mut self.steps[place];
         row.state = known.name().to_owned();
@@ -177,11 +178,11 @@ impl History {
             update
                 .col_expr(Column::Failures, Expr::value(0))
                 .col_expr(Column::ErrorCode, Expr::value(error.code()))
-                .col_expr(Column::Error, Expr::value(error.message()))
+                .col_expr(Column::Error, Expr::value(printable(error.message())))
         };
         self.become_state(run, SagaState::Compensating, turned, None).await?;
         self.saga.failures = 0;
-        (self.saga.error_code, self.saga.error) = (Some(error.code().to_owned()), Some(error.message().to_owned()));
+        (self.saga.error_code, self.saga.error) = (Some(error.code().to_owned()), Some(printable(error.message())));
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use kernel::Error;
 use serde_json::json;
 use tasks::{NewTask, Outcome, Retry, State};
 
-use crate::ground::{Notes, job, worlds};
+use crate::ground::{Notes, UNWRITABLE, job, worlds};
 
 fn failing(notes: &Notes) -> tasks::Job {
     let notes = notes.clone();
@@ -87,6 +87,41 @@ async fn a_panic_is_an_error_of_its_task_alone() {
         assert_eq!((task.state.as_str(), task.error_code.as_deref()), ("queued", Some("server.fault")));
         assert!(!task.error.unwrap().contains("secret"));
         assert_eq!(world.state(fine).await, State::Done);
+    }
+}
+
+#[tokio::test]
+async fn an_end_that_cannot_be_written_down_holds_up_no_other() {
+    for world in worlds().await {
+        let fine = |name| job(name, |_| async { Ok(Outcome::Done(json!(1))) }.boxed());
+        let engine = world.engine(vec![fine("test.fine"), fine(UNWRITABLE)]);
+        let bad = world.enqueue(NewTask::new(UNWRITABLE, json!(null))).await;
+        let mut good = Vec::new();
+        for number in 0..5 {
+            good.push(world.enqueue(NewTask::new("test.fine", json!(number))).await);
+        }
+        engine.run_until_idle().await.unwrap();
+        for id in good {
+            assert_eq!(world.state(id).await, State::Done);
+        }
+        assert_eq!(world.state(bad).await, State::Running, "its lease runs out");
+        world.let_leases_run_out();
+        assert_eq!(engine.run_until_idle().await.unwrap(), 1, "and it is done again");
+    }
+}
+
+#[tokio::test]
+async fn an_error_with_control_characters_is_kept_without_them() {
+    for world in worlds().await {
+        let odd = job("test.odd", |_| async { Err(Error::conflict("test.odd", "a\0b\nc\x1b[0m")) }.boxed());
+        let engine = world.engine(vec![odd.retry(Retry { attempts: 2, ..Retry::default() })]);
+        let id = world.enqueue(NewTask::new("test.odd", json!(null))).await;
+        for state in [State::Queued, State::Failed] {
+            engine.run_until_idle().await.unwrap();
+            let task = world.task(id).await;
+            assert_eq!((task.state.as_str(), task.error.as_deref()), (state.name(), Some("a\u{fffd}b c\u{fffd}[0m")));
+            world.shift(Duration::from_secs(3_600));
+        }
     }
 }
 

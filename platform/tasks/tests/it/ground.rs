@@ -16,8 +16,17 @@ use crate::database::{self, Database};
 const EFFECTS: Migrations =
     Migrations { service: "effects", steps: &[Step { name: "0001_effects", apply: effects_table }] };
 
+/// The job whose tasks the database does not let end well.
+pub const UNWRITABLE: &str = "test.unwritable";
+
 fn effects_table(schema: &mut Schema) {
     schema.tenant_ledger("effect", |table| table.column("name", Type::Text));
+    let when = format!("BEFORE UPDATE ON task FOR EACH ROW WHEN (NEW.state = 'done' AND NEW.job = '{UNWRITABLE}')");
+    schema.sql(store::Engine::Sqlite, format!("CREATE TRIGGER refuse {when} BEGIN SELECT RAISE(ABORT, 'a test'); END"));
+    let refuse = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
+                  'BEGIN RAISE EXCEPTION ''a test''; END'";
+    schema.sql(store::Engine::Postgres, refuse);
+    schema.sql(store::Engine::Postgres, format!("CREATE TRIGGER refuse {when} EXECUTE FUNCTION refuse()"));
 }
 
 pub mod effect {

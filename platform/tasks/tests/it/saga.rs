@@ -8,6 +8,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use kernel::{Answer, Error, Result};
 use serde_json::{Value, json};
+use store::Purpose;
 use store::fault::{self, FaultAction};
 use tasks::{Saga, SagaHistory, SagaRun, State, Step, StepWork, TaskId, start_saga};
 use tokio::sync::Notify;
@@ -68,6 +69,7 @@ impl StepWork for Make {
         async move {
             let call = format!("run {}", self.name);
             self.outside.calls.add(&call);
+            assert!(on_its_way(run).await?);
             if let Some(before) = STEPS.iter().take_while(|step| **step != self.name).last() {
                 assert_eq!(run.result_of(before), Some(&json!({ "made": before })), "results are handed on");
             }
@@ -92,6 +94,7 @@ impl StepWork for Make {
         async move {
             let call = format!("undo {}", self.name);
             self.outside.calls.add(&call);
+            assert!(!on_its_way(run).await?, "a worker that was overtaken would see it");
             if self.outside.fault(&call).is_some() {
                 return Err(Error::unavailable("test.away", "it is away"));
             }
@@ -100,6 +103,12 @@ impl StepWork for Make {
         }
         .boxed()
     }
+}
+
+async fn on_its_way(run: &SagaRun) -> Result<bool> {
+    let system = run.store().system(Purpose::Bootstrap).await?;
+    let there = run.is_on_its_way(&system).await?;
+    system.close().await.map(|()| there)
 }
 
 async fn start(world: &World, saga: &Saga, key: &str) -> TaskId {
@@ -287,7 +296,7 @@ async fn what_cannot_be_taken_back_is_stuck_calls_for_help_and_still_ends() {
 async fn a_saga_that_takes_too_long_or_is_cancelled_is_taken_back() {
     for world in worlds().await {
         let outside = Outside::default();
-        outside.breaks("run ship", 2, Fault::Away);
+        outside.breaks("run ship", 1, Fault::Away);
         let saga = outside.saga("test.order");
         let late = start(&world, &saga, "late").await;
         world.sagas(vec![saga.clone()]).run_until_idle().await.unwrap();
@@ -297,16 +306,33 @@ async fn a_saga_that_takes_too_long_or_is_cancelled_is_taken_back() {
         assert_eq!(world.task(late).await.error_code.as_deref(), Some("tasks.saga_deadline"));
         assert_eq!(outside.things(), Vec::<String>::new());
 
-        let cancelled = start(&world, &saga, "cancelled").await;
-        world.sagas(vec![saga.clone()]).run_until_idle().await.unwrap();
-        assert_eq!(outside.things(), ["charge", "reserve"]);
-        let mut ctx = ctx(world.tenant);
-        let mut writer = world.store.write(&mut ctx).await.unwrap();
-        tasks::cancel(&mut writer, cancelled).await.unwrap();
-        writer.commit(Answer::no_content()).await.unwrap();
-        world.sagas(vec![saga.clone()]).run_until_idle().await.unwrap();
-        assert_eq!((world.state(cancelled).await, outside.things().len()), (State::Cancelled, 0));
+        // The step that was begun is called once more, which tells what there is to take back.
+        for (step, times, ends, made) in [
+            ("ship", 2, State::Cancelled, 0),
+            ("charge", 2, State::Cancelled, 0),
+            ("charge", 1, State::Cancelled, 0),
+            ("ship", 1, State::Done, 3),
+        ] {
+            let outside = Outside::default();
+            let (call, saga) = (format!("run {step}"), outside.saga("test.order"));
+            outside.breaks(&call, times, Fault::Away);
+            let id = start(&world, &saga, &format!("{step} {times}")).await;
+            world.sagas(vec![saga.clone()]).run_until_idle().await.unwrap();
+            assert_eq!(world.state(id).await, State::Queued);
+            cancel(&world, id).await;
+            world.sagas(vec![saga]).run_until_idle().await.unwrap();
+            assert_eq!((world.state(id).await, outside.things().len()), (ends, made), "{step} {times}");
+            assert_eq!(outside.calls.all().iter().filter(|made| **made == call).count(), 2, "{step} {times}");
+            assert!(step == "ship" || !outside.calls.all().contains(&"run ship".to_owned()), "no step is begun");
+        }
     }
+}
+
+async fn cancel(world: &World, id: TaskId) {
+    let mut ctx = ctx(world.tenant);
+    let mut writer = world.store.write(&mut ctx).await.expect("done");
+    tasks::cancel(&mut writer, id).await.expect("done");
+    writer.commit(Answer::no_content()).await.expect("done");
 }
 
 #[tokio::test]

@@ -367,3 +367,17 @@ async fn whoever_runs_the_platform_follows_all_tenants() {
         app.get(&format!("{STREAM}?tenant=nobody")).token(&boss).send().await.expect(400);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_log_cannot_be_read_clients_are_asked_to_come_back() {
+    for app in apps().await {
+        let tenant = new_tenant(&app, "one").await;
+        // The token is known from now on.
+        drop(ready(&app, &tenant.admin_token, "").await);
+        app.store().close().await;
+        let mut stream = open(&app, &tenant.admin_token, "").await;
+        let only = stream.block().await.expect("a beginning");
+        assert!(only.retry.is_some() && only.data.is_none());
+        assert!(stream.block().await.is_none(), "nothing but that");
+    }
+}

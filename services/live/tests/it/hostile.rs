@@ -43,3 +43,30 @@ async fn what_is_too_large_or_malformed_ends_only_the_socket_that_sent_it() {
     crate::adjust(&app, tenant.id, [1]).await;
     client.event("inventory:update").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_cannot_lock_the_others_out() {
+    const OPEN: &str = "/socket.io/?EIO=4&transport=polling";
+    let app = apps().await.remove(0);
+    let tenant = app.tenant("farm").await;
+    let mut opened = Vec::new();
+    for _ in 0..64 {
+        let text = app.get(OPEN).from([198, 51, 100, 7]).send().await.expect(200).text();
+        let packet: serde_json::Value = serde_json::from_str(&text[1..]).expect("JSON");
+        opened.push(format!("{OPEN}&sid={}", packet["sid"].as_str().expect("a session")));
+    }
+    let refused = app.get(OPEN).from([198, 51, 100, 7]).send().await.expect(503);
+    assert_eq!(refused.code(), "live.too_many_handshakes");
+    app.get(OPEN).from([198, 51, 100, 8]).send().await.expect(200);
+    let (mut client, _) = Client::connect(&app, &tenant.staff_token).await;
+    // Who goes makes room, and so does who says who it is.
+    let say = |path: &str, packet: String| app.post(path).header("content-type", "text/plain;charset=UTF-8").bytes(packet);
+    say(&opened[0], "1".to_owned()).send().await;
+    app.get(OPEN).from([198, 51, 100, 7]).send().await.expect(200);
+    app.get(OPEN).from([198, 51, 100, 7]).send().await.expect(503);
+    say(&opened[1], format!("40{}", serde_json::json!({ "token": tenant.staff_token }))).send().await.expect(200);
+    while !app.get(&opened[1]).send().await.expect(200).text().contains("40{") {}
+    app.get(OPEN).from([198, 51, 100, 7]).send().await.expect(200);
+    crate::adjust(&app, tenant.id, [1]).await;
+    client.event("inventory:update").await;
+}
