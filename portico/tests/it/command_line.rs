@@ -24,6 +24,7 @@ const COMMANDS: [&[&str]; 25] = [
     &["events", "retry"],
     &["events", "skip"],
     &["events", "replay"],
+    &["events", "forget"],
     &["tasks"],
     &["tasks", "list"],
     &["tasks", "show"],

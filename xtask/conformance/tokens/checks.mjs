@@ -1,41 +1,8 @@
-// Counts checks and prints one line for each: `ok NAME`, `FAIL NAME: why`, and `note TEXT` for what
-// is worth knowing and neither. Ends with one line of JSON, which `cargo xtask conformance` reads.
-// Not for what is checked.
+// What the checks of this suite have in common. Not for counting, which all suites do alike.
 
-const counts = { passed: 0, failed: 0 };
+import { answered, expect, same } from './counting.mjs';
 
-/** Runs one check; whatever it throws is why it failed. */
-export async function check(name, work) {
-  try {
-    await work();
-    counts.passed += 1;
-    console.log(`ok ${name}`);
-  } catch (error) {
-    counts.failed += 1;
-    console.log(`FAIL ${name}: ${String(error?.message ?? error).replace(/\s+/g, ' ')}`);
-  }
-}
-
-/** Prints something that is neither right nor wrong. */
-export function note(text) {
-  console.log(`note ${text}`);
-}
-
-/** Throws unless it holds. */
-export function expect(holds, otherwise) {
-  if (!holds) throw new Error(otherwise);
-}
-
-/** Throws unless the two are the same text or number. */
-export function same(what, actual, expected) {
-  expect(actual === expected, `${what} is ${JSON.stringify(actual)}, not ${JSON.stringify(expected)}`);
-}
-
-/** Throws unless the answer has this status. */
-export function answered(answer, ...statuses) {
-  const code = answer.json?.code ? ` (${answer.json.code})` : '';
-  expect(statuses.includes(answer.status), `answered ${answer.status}${code}, not ${statuses.join(' or ')}`);
-}
+export * from './counting.mjs';
 
 /** Throws unless the answer is 401 with a problem document and names Bearer as the way in. */
 export function unauthenticated(answer) {
@@ -55,10 +22,4 @@ export function invalidToken(answer) {
 
 function challenge(answer) {
   return answer.headers['www-authenticate'] ?? '(missing)';
-}
-
-/** Prints the last line and says with the exit code how it went. */
-export function finish() {
-  console.log(JSON.stringify(counts));
-  process.exitCode = counts.failed === 0 ? 0 : 1;
 }
