@@ -9,7 +9,7 @@ use crate::fresh_database::execute;
 use crate::process::{Ended, Installation, Server, code_in, portico, run};
 
 /// Every command, as it is typed.
-const COMMANDS: [&[&str]; 25] = [
+const COMMANDS: [&[&str]; 26] = [
     &[],
     &["serve"],
     &["migrate"],

@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 
 use super::receiver::{self, Messages};
 use crate::client::Client;
-use crate::crash::load::Dice;
 use crate::process::{Installation, Server, until};
 
 const PASSWORD: &str = "seven otters juggle lamps";
@@ -306,9 +305,17 @@ async fn change(client: &mut Client, told: &mut Told, path: &str, body: &Value, 
     Some(answer.json())
 }
 
+/// Says whether a saga has taken a step, or is over; nothing when the server is gone.
+async fn has_begun(client: &mut Client, task: &str) -> Option<bool> {
+    let request = client.request(Method::GET, &format!("/api/tasks/{task}"));
+    let state = client.send(request, None).await.ok()?.json();
+    let over = !matches!(state["state"].as_str(), Some("queued" | "running"));
+    Some(over || state["saga"]["steps"].as_array().is_some_and(|steps| !steps.is_empty()))
+}
+
 /// Asks for tenants, and takes every second one back while it is made.
 async fn make_tenants(mut client: Client, seed: u64, number: Arc<AtomicU64>) -> Told {
-    let (mut told, mut dice) = (Told::default(), Dice::new(seed));
+    let mut told = Told::default();
     loop {
         let slug = format!("fm-{seed}-{}", number.fetch_add(1, Ordering::Relaxed));
         let body = json!({
@@ -326,8 +333,14 @@ async fn make_tenants(mut client: Client, seed: u64, number: Arc<AtomicU64>) -> 
         let task = answer.json()["taskId"].as_str().expect("a task").to_owned();
         told.sagas.insert(task.clone(), slug);
         if told.sagas.len().is_multiple_of(2) {
-            // Somewhere between its first step and its last.
-            tokio::time::sleep(Duration::from_millis(dice.between(0, 40) as u64)).await;
+            // Somewhere between its first step and its last: one that still waits would just be dropped.
+            loop {
+                match has_begun(&mut client, &task).await {
+                    None => return told,
+                    Some(true) => break,
+                    Some(false) => tokio::time::sleep(Duration::from_millis(2)).await,
+                }
+            }
             let request = client.request(Method::POST, &format!("/api/tasks/{task}/cancel"));
             let request = request.header("x-audit-reason", "a test takes tenants back");
             if client.send(request, Some(&json!({}))).await.is_err() {
