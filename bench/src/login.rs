@@ -8,6 +8,7 @@ use store::Engine;
 
 use crate::client::Connection;
 use crate::figures::{Dice, Latencies, Spread, short};
+use crate::paced;
 use crate::people::{self, PASSWORD, People, SALT};
 use crate::process::{self, Postgres, password_seconds};
 use crate::report::Table;
@@ -168,19 +169,14 @@ impl Case<'_> {
         let used = || Outcome::Ok((process::cpu_seconds(self.server.pid())?, password_seconds(self.server.pid())?));
         let ((cpu, hashing), postgres_cpu) = (used()?, postgres());
         let (began, people) = (Instant::now(), self.people);
-        let client = |number: usize| {
+        let clients = paced::side_by_side(CONNECTIONS, |number| {
             let mut dice = Dice::seeded((round * CONNECTIONS + number) as u64);
             let mut latencies = Latencies::default();
             let mut connection = Connection::open(address)?;
             while began.elapsed() < length {
                 latencies.add(connection.timed(&people.login(dice.below(people.count())))?.1);
             }
-            Outcome::Ok(latencies)
-        };
-        let client = &client;
-        let clients = std::thread::scope(|scope| {
-            let running: Vec<_> = (0..CONNECTIONS).map(|number| scope.spawn(move || client(number))).collect();
-            running.into_iter().map(|thread| thread.join().expect("nothing here panics")).collect::<Outcome<Vec<_>>>()
+            Ok(latencies)
         })?;
         let took = began.elapsed().as_secs_f64();
         let sign_ins = clients.iter().map(Latencies::count).sum::<usize>() as f64;

@@ -9,6 +9,7 @@ mod figures;
 mod flood;
 mod live;
 mod login;
+mod paced;
 mod peer;
 mod people;
 mod permission;

@@ -14,16 +14,16 @@ use utoipa::ToSchema;
 use web::Body;
 
 /// Where subscriptions are listed.
-pub(crate) const SUBSCRIPTIONS: &str = "/api/operator/events/subscriptions";
+pub(crate) const SUBSCRIPTIONS: &str = "/operator/events/subscriptions";
 /// Where streams are tried again.
-pub(crate) const RETRIES: &str = "/api/operator/events/retry";
+pub(crate) const RETRIES: &str = "/operator/events/retry";
 /// Where an event is dropped.
-pub(crate) const SKIPS: &str = "/api/operator/events/skip";
+pub(crate) const SKIPS: &str = "/operator/events/skip";
 /// Where a subscription goes back in the log.
-pub(crate) const REPLAYS: &str = "/api/operator/events/replay";
+pub(crate) const REPLAYS: &str = "/operator/events/replay";
 
 /// Where one that nobody runs any more is forgotten.
-pub(crate) const FORGETS: &str = "/api/operator/events/forget";
+pub(crate) const FORGETS: &str = "/operator/events/forget";
 
 /// The subscriptions of all services, those of other processes too, and the sinks that are configured.
 #[derive(Clone)]

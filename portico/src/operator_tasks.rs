@@ -11,10 +11,10 @@ use utoipa::ToSchema;
 use web::{Path, Query};
 
 /// Where tasks are listed.
-pub(crate) const TASKS: &str = "/api/operator/tasks";
-const ONE: &str = "/api/operator/tasks/{id}";
-const RETRY: &str = "/api/operator/tasks/{id}/retry";
-const CANCEL: &str = "/api/operator/tasks/{id}/cancel";
+pub(crate) const TASKS: &str = "/operator/tasks";
+const ONE: &str = "/operator/tasks/{id}";
+const RETRY: &str = "/operator/tasks/{id}/retry";
+const CANCEL: &str = "/operator/tasks/{id}/cancel";
 
 const MOST: u64 = 200;
 const SORT: &str = "-id";

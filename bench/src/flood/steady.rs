@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::Outcome;
 use crate::client::Connection;
 use crate::figures::Latencies;
+use crate::paced::{self, Pace};
 use crate::people::People;
 
 /// How many requests are due each second.
@@ -16,29 +17,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// Sends the stream and returns how long after it was due each request was answered.
 pub fn run(address: SocketAddr, requests: &[Vec<u8>], began: Instant, length: Duration) -> Outcome<Latencies> {
-    let client = |number: usize| {
-        let mut connection = Connection::open(address)?;
-        let mut latencies = Latencies::default();
-        for place in (number..).step_by(CONNECTIONS) {
-            let after = Duration::from_secs_f64(place as f64 / PER_SECOND as f64);
-            if after >= length {
-                break;
-            }
-            let due = began + after;
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            connection.timed(&requests[place % requests.len()])?;
-            latencies.add(due.elapsed());
-        }
-        Outcome::Ok(latencies)
-    };
-    let client = &client;
-    let clients = std::thread::scope(|scope| {
-        let running: Vec<_> = (0..CONNECTIONS).map(|number| scope.spawn(move || client(number))).collect();
-        running.into_iter().map(|thread| thread.join().expect("nothing here panics")).collect::<Outcome<Vec<_>>>()
-    })?;
-    let mut all = Latencies::default();
-    clients.iter().for_each(|latencies| all.extend(latencies));
-    Ok(all)
+    let count = (length.as_secs_f64() * PER_SECOND as f64) as usize;
+    let pace = Pace { began, per_second: PER_SECOND as f64, count, connections: CONNECTIONS };
+    paced::run(address, pace, |place| requests[place % requests.len()].clone())
 }
 
 /// Signs people in with their right password until then; returns how long it took those who got in,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::Outcome;
 use crate::client::{Connection, post_as};
 use crate::figures::Latencies;
+use crate::paced::{self, Pace};
 use crate::people::People;
 
 /// How many keep-alive connections they are spread over.
@@ -52,24 +53,5 @@ pub fn run(
     count: usize,
 ) -> Outcome<Latencies> {
     let began = Instant::now() + Duration::from_millis(20);
-    let client = |number: usize| {
-        let mut connection = Connection::open(address)?;
-        let mut latencies = Latencies::default();
-        for place in (number..count).step_by(CONNECTIONS) {
-            let bytes = request(place);
-            let due = began + Duration::from_secs_f64(place as f64 / per_second);
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            connection.timed(&bytes)?;
-            latencies.add(due.elapsed());
-        }
-        Outcome::Ok(latencies)
-    };
-    let client = &client;
-    let clients = std::thread::scope(|scope| {
-        let running: Vec<_> = (0..CONNECTIONS).map(|number| scope.spawn(move || client(number))).collect();
-        running.into_iter().map(|thread| thread.join().expect("nothing here panics")).collect::<Outcome<Vec<_>>>()
-    })?;
-    let mut all = Latencies::default();
-    clients.iter().for_each(|latencies| all.extend(latencies));
-    Ok(all)
+    paced::run(address, Pace { began, per_second, count, connections: CONNECTIONS }, request)
 }

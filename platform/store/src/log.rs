@@ -44,17 +44,42 @@ pub async fn log_state(store: &Store) -> Result<LogState> {
     })
 }
 
-/// Returns the events of all tenants after a position, oldest first; of these types only, or of all.
-pub async fn events_after(store: &Store, position: i64, kinds: Option<&[&str]>, limit: u64) -> Result<Vec<Model>> {
-    let order = order(store);
-    let mut select = Entity::find().filter(order.gt(position)).order_by_asc(order).limit(limit);
+/// Returns the query for events after a position, of one tenant or of all, of these types only or of
+/// all, and the column that says their order. A tenant's index is by position on both engines.
+fn after(
+    store: &Store,
+    tenant: Option<TenantId>,
+    position: i64,
+    kinds: Option<&[&str]>,
+) -> (Column, sea_orm::Select<Entity>) {
+    let order = if tenant.is_some() { Column::Position } else { order(store) };
+    let mut select = Entity::find().filter(order.gt(position));
+    if let Some(tenant) = tenant {
+        select = select.filter(Column::TenantId.eq(tenant));
+    }
     if let Some(kinds) = kinds {
         select = select.filter(Column::Kind.is_in(kinds.iter().copied()));
     }
+    (order, select)
+}
+
+async fn read_after(
+    store: &Store,
+    tenant: Option<TenantId>,
+    position: i64,
+    kinds: Option<&[&str]>,
+    limit: u64,
+) -> Result<Vec<Model>> {
+    let (order, select) = after(store, tenant, position, kinds);
     let system = store.system_read(Purpose::Dispatch).await?;
-    let rows = system.all(select).await?;
+    let rows = system.all(select.order_by_asc(order).limit(limit)).await?;
     system.close().await?;
     Ok(rows)
+}
+
+/// Returns the events of all tenants after a position, oldest first; of these types only, or of all.
+pub async fn events_after(store: &Store, position: i64, kinds: Option<&[&str]>, limit: u64) -> Result<Vec<Model>> {
+    read_after(store, None, position, kinds, limit).await
 }
 
 /// Returns the events of one tenant after a position, oldest first; of these types only, or of all.
@@ -65,19 +90,7 @@ pub async fn tenant_events_after(
     kinds: Option<&[&str]>,
     limit: u64,
 ) -> Result<Vec<Model>> {
-    // The index of a tenant's events is by position on both engines.
-    let mut select = Entity::find()
-        .filter(Column::TenantId.eq(tenant))
-        .filter(Column::Position.gt(position))
-        .order_by_asc(Column::Position)
-        .limit(limit);
-    if let Some(kinds) = kinds {
-        select = select.filter(Column::Kind.is_in(kinds.iter().copied()));
-    }
-    let system = store.system_read(Purpose::Dispatch).await?;
-    let rows = system.all(select).await?;
-    system.close().await?;
-    Ok(rows)
+    read_after(store, Some(tenant), position, kinds, limit).await
 }
 
 /// Counts the events after a position, of one tenant or of all, of these types only or of all.
@@ -87,14 +100,8 @@ pub async fn count_events_after(
     position: i64,
     kinds: Option<&[&str]>,
 ) -> Result<u64> {
-    let order = if tenant.is_some() { Column::Position } else { order(store) };
-    let mut select = Entity::find().select_only().column_as(Column::Seq.count(), "events").filter(order.gt(position));
-    if let Some(tenant) = tenant {
-        select = select.filter(Column::TenantId.eq(tenant));
-    }
-    if let Some(kinds) = kinds {
-        select = select.filter(Column::Kind.is_in(kinds.iter().copied()));
-    }
+    let (_, select) = after(store, tenant, position, kinds);
+    let select = select.select_only().column_as(Column::Seq.count(), "events");
     let system = store.system_read(Purpose::Dispatch).await?;
     let rows = system.rows(&select.into_query()).await?;
     system.close().await?;

@@ -183,6 +183,12 @@ impl Writer<'_> {
         lent.check(removed).map(|done| done.rows_affected)
     }
 
+    /// Makes it impossible to commit: for whoever finds that what was done here must not be kept, and
+    /// cannot be sure that the caller passes an error on.
+    pub fn spoil(&mut self) {
+        drop(self.session.begin_step());
+    }
+
     /// Tells this process's listeners of something when the transaction commits; the log does not
     /// learn of it. For waking who waits.
     pub fn announce(&self, kind: &str, subject: &str) {

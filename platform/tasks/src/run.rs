@@ -86,8 +86,8 @@ impl Run {
         }
     }
 
-    /// Ends the task in the transaction of its effect. Pass its error on: the effect must not be kept
-    /// when the task was cancelled or another worker has it.
+    /// Ends the task in the transaction of its effect. When the task was cancelled or another worker has
+    /// it, this is an error, and the transaction can only be undone.
     pub async fn complete(&self, writer: &mut Writer<'_>, result: serde_json::Value) -> Result<()> {
         self.end(writer, result, Column::Cancelled.eq(false).into_condition()).await
     }
@@ -112,10 +112,9 @@ impl Run {
             return fault::point_at("task.after_complete", self.job).await;
         }
         let mine = writer.select_with_deleted::<Entity>().id(self.id).filter(Column::Fence.eq(self.fence));
-        match mine.filter(Column::State.eq(State::Running.name())).one().await? {
-            Some(_) => Err(cancelled()),
-            None => Err(lease_lost()),
-        }
+        let mine = mine.filter(Column::State.eq(State::Running.name())).one().await?;
+        writer.spoil();
+        Err(if mine.is_some() { cancelled() } else { lease_lost() })
     }
 
     /// Returns an error that is not retried: the task goes to the dead letters.

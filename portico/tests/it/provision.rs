@@ -3,7 +3,6 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use http::Method;
@@ -173,10 +172,11 @@ async fn whoever_waits_is_answered_with_the_tenant() {
     for house in houses().await {
         let body = farm("patient");
         let asked = house.request(Method::POST, PROVISION).header("idempotency-key", "one").json(&body).send();
+        let mut committed = house.app.store().committed();
         let working = async {
             loop {
                 house.app.settle().await;
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                committed.changed().await.expect("the store is open");
             }
         };
         let answer =

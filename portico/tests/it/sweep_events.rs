@@ -12,7 +12,7 @@ use crate::sweep::item;
 
 /// The subscription that is stuck.
 pub(crate) const STUCK: &str = "sweep.stuck";
-pub(crate) const PATH: &str = "/api/operator/events";
+pub(crate) const PATH: &str = "/operator/events";
 
 struct Stuck;
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use tasks::{Engine, EngineConfig, Job, NewTask, Outcome, Run, TaskId, Work};
 use testkit::{Attempt, Sweep, TestApp, TestTenant};
 
-pub(crate) const PATH: &str = "/api/operator/tasks";
+pub(crate) const PATH: &str = "/operator/tasks";
 /// A job that gives up, where somebody works on it.
 pub(crate) const HOPELESS: &str = "sweep.hopeless";
 

@@ -7,7 +7,8 @@ use store::fault::{self, FaultAction};
 use store::{Engine, Store};
 use tokio::task::JoinSet;
 
-use crate::ground::{CHANGED, Ground, Notebook, eventually, grounds, record, settle, tally};
+use crate::eventually::eventually;
+use crate::ground::{CHANGED, Ground, Notebook, grounds, record, settle, tally};
 
 /// Asserts that all events of the tenant were applied, each once, and each thing's in order.
 async fn assert_once(ground: &Ground, tenant: TenantId, name: &str) {

@@ -4,7 +4,8 @@ use events::{forget, list, remove_expired};
 use sea_orm::sea_query::Query;
 use store::{Engine, Purpose};
 
-use crate::ground::{CHANGED, Failure, Notebook, eventually, grounds, settle, tally};
+use crate::eventually::eventually;
+use crate::ground::{CHANGED, Failure, Notebook, grounds, settle, tally};
 
 #[tokio::test]
 async fn what_is_forgotten_keeps_no_events_and_leaves_nothing() {

@@ -2,9 +2,7 @@
 //! it was given and fails when told to, and stores on each engine. Not for assertions of one test.
 
 use std::collections::{BTreeMap, HashMap};
-use std::future::Future;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use events::{Dispatcher, Kinds, Subscriber, Subscription};
 use futures_util::future::BoxFuture;
@@ -237,15 +235,6 @@ impl Subscriber for Notebook {
                 Some(Failure::Away) => Err(Error::unavailable("store.unavailable", "away")),
             }
         })
-    }
-}
-
-/// Polls until the condition holds; fails after twenty seconds.
-pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !holds().await {
-        assert!(Instant::now() < deadline, "never became true: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 

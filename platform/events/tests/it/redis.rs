@@ -8,7 +8,8 @@ use events::{Dispatcher, Doorbell, NamedSink, RedisStreams};
 use serde_json::Value;
 use store::Store;
 
-use crate::ground::{CHANGED, Ground, eventually, grounds, settle};
+use crate::eventually::eventually;
+use crate::ground::{CHANGED, Ground, grounds, settle};
 use crate::redis_server::RedisServer;
 
 type Entries = Vec<(String, HashMap<String, String>)>;

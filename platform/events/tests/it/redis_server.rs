@@ -41,7 +41,7 @@ impl RedisServer {
         command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
         command.current_dir(self.folder.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         self.running = Some(command.spawn().expect("starts"));
-        crate::ground::eventually("Redis answers", async || {
+        crate::eventually::eventually("Redis answers", async || {
             let client = redis::Client::open(self.url()).expect("an address");
             client.get_multiplexed_async_connection().await.is_ok()
         })

@@ -9,7 +9,8 @@ use kernel::{Error, Id, TenantId};
 use store::{Config, Store};
 use tokio::task::JoinSet;
 
-use crate::ground::{add, eventually, history, open_at};
+use crate::eventually::eventually;
+use crate::ground::{add, history, open_at};
 use crate::server::Server;
 use crate::shim::{self, Watched, library, say, told};
 use crate::shop::{

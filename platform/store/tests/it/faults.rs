@@ -6,7 +6,8 @@ use store::{Engine, Purpose, Store, migrate};
 use tokio::task::JoinSet;
 
 use crate::database;
-use crate::ground::{self, add, engines, eventually, history, person, renamed, shelf};
+use crate::eventually::eventually;
+use crate::ground::{self, add, engines, history, person, renamed, shelf};
 use crate::proxy::{Proxy, Wire};
 use crate::shop::{self, SHOP, shelf::Entity};
 

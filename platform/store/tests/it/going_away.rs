@@ -10,7 +10,8 @@ use kernel::{Answer, Error, Id, TenantId};
 use store::{Purpose, Store};
 use tokio::task::JoinSet;
 
-use crate::ground::{self, Random, abandon_after, add, engines, eventually, history, insert, renamed, shelf};
+use crate::eventually::eventually;
+use crate::ground::{self, Random, abandon_after, add, engines, history, insert, renamed, shelf};
 use crate::shop::{self, shelf as shelves};
 
 use shelves::{Entity, Shelf};

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
 use kernel::{Actor, Answer, Clock, Ctx, CtxParts, Id, Idempotency, PermissionSet, RequestId, TenantId, UserId};
 use sea_orm::Order::Asc;
@@ -125,15 +124,6 @@ pub fn every_event() -> EventFilter {
     let kinds = ["created", "updated", "deleted", "restored", "renamed", "noted"];
     let kinds = kinds.map(|verb| &*format!("shop.shelf.{verb}").leak()).to_vec();
     EventFilter { kinds, subject: None }
-}
-
-/// Polls until the condition holds; fails after ten seconds.
-pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !holds().await {
-        assert!(Instant::now() < deadline, "never became true: {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
 }
 
 /// Lends a future the processor a few times and then drops it, as a client that goes away does.

@@ -9,7 +9,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::database;
-use crate::ground::{self, engines, eventually, fill_disk, history, insert, shelf};
+use crate::eventually::eventually;
+use crate::ground::{self, engines, fill_disk, history, insert, shelf};
 use crate::shop::{self, shelf::Entity};
 
 const SCOPE: &str = "POST /shelves";

@@ -10,7 +10,8 @@ use store::{Engine, Store};
 use tokio::task::JoinSet;
 
 use crate::database;
-use crate::ground::{self, add, engines, eventually, fill_disk, history, insert, shelf};
+use crate::eventually::eventually;
+use crate::ground::{self, add, engines, fill_disk, history, insert, shelf};
 use crate::shop::{self, shelf as shelves};
 
 use shelves::{Column, Entity, Shelf};

@@ -5,6 +5,7 @@ mod backup;
 mod database;
 #[cfg(target_os = "linux")]
 mod disk;
+mod eventually;
 mod faults;
 mod going_away;
 mod ground;

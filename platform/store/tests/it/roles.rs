@@ -5,7 +5,8 @@ use kernel::TenantId;
 use store::{Purpose, Store};
 
 use crate::database;
-use crate::ground::{self, Random, Sql, abandon_after, add, eventually, history};
+use crate::eventually::eventually;
+use crate::ground::{self, Random, Sql, abandon_after, add, history};
 use crate::scope::two_tenants;
 use crate::shop::{self, shelf::Entity};
 

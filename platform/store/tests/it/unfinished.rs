@@ -7,7 +7,8 @@ use kernel::{Answer, Id, TenantId, UserId};
 use sea_orm::sqlx::{self, ConnectOptions as _, Connection as _, Row as _};
 use store::{Config, Engine, Store};
 
-use crate::ground::{self, Sql, abandon_after, add, engines, eventually, history, insert, person, renamed, shelf};
+use crate::eventually::eventually;
+use crate::ground::{self, Sql, abandon_after, add, engines, history, insert, person, renamed, shelf};
 use crate::shop::{self, item, shelf as shelves};
 
 use shelves::{Entity, Shelf};

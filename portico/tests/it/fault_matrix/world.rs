@@ -115,10 +115,10 @@ impl World {
         let operator = std::fs::read_to_string(self.installation.data().join("operator.token")).expect("a token");
         let mut client = self.server.connect(Some(&operator.trim().into())).await;
         until(LIMIT, "events and tasks to be dealt with", async || {
-            let state = client.get("/api/operator/events/subscriptions").await.expect(200).json();
+            let state = client.get("/operator/events/subscriptions").await.expect(200).json();
             let behind = |one: &&Value| one["lag"] != 0 || !one["streams"].as_array().is_none_or(Vec::is_empty);
             let behind = list(&state).iter().filter(behind).count();
-            let tasks = client.get("/api/operator/tasks?limit=1").await.expect(200).json();
+            let tasks = client.get("/operator/tasks?limit=1").await.expect(200).json();
             // Letters about notifications wait for others like them.
             let open = |count: &&Value| {
                 count["job"] != "notifications.mail" && matches!(count["state"].as_str(), Some("queued" | "running"))
@@ -334,6 +334,7 @@ async fn make_tenants(mut client: Client, seed: u64, number: Arc<AtomicU64>) -> 
         told.sagas.insert(task.clone(), slug);
         if told.sagas.len().is_multiple_of(2) {
             // Somewhere between its first step and its last: one that still waits would just be dropped.
+            // `until` cannot borrow the client across a spawned task, so this polls by hand.
             loop {
                 match has_begun(&mut client, &task).await {
                     None => return told,
