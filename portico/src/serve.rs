@@ -13,7 +13,7 @@ use gateway::{
 use identity::{Authenticator, FirstStart, RolePermissions};
 use kernel::{Clock, Error, Result};
 use notifications::Outside;
-use service::{App, Backend, Live, Local, Remote, Service};
+use service::{AllOn, App, Backend, Live, Local, Peers, Remote, Service};
 use store::Store;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -142,6 +142,8 @@ pub async fn start(config: &Config) -> Result<Running> {
     let app = App {
         store: store.clone(),
         live: Live { hub, connections: connections.clone(), authenticate: gate.authenticate.clone() },
+        features: Arc::new(AllOn),
+        peers: Peers::default(),
     };
     let entry = match key.clone().filter(|_| !roles.gateway) {
         Some(key) => Entry::Internal(key),

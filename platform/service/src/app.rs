@@ -8,6 +8,9 @@ use kernel::{Clock, Timestamp};
 use store::Store;
 use web::{Authenticate, Connections};
 
+use crate::features::Features;
+use crate::peers::Peers;
+
 /// What lives as long as a connection does: streams and sockets stand on it.
 #[derive(Clone)]
 pub struct Live {
@@ -26,6 +29,10 @@ pub struct App {
     pub store: Store,
     /// The live side.
     pub live: Live,
+    /// The switches that operations stand behind.
+    pub features: Arc<dyn Features>,
+    /// The other services.
+    pub peers: Peers,
 }
 
 impl App {

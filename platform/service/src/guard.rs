@@ -2,6 +2,8 @@
 //! the limits, the idempotency key, and the rendering of problems. Not for authentication, which
 //! the door does.
 
+use std::sync::Arc;
+
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -9,12 +11,21 @@ use http::Method;
 use kernel::{Error, Result};
 use web::{CredentialKind, Granted, Limits, Operator, Principal, Problem, RequestIds};
 
+use crate::features::Features;
 use crate::operation::Access;
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Rule {
     pub access: Access,
     pub body_limit: usize,
+    pub switch: Option<Switch>,
+}
+
+/// The switch of an operation, and who knows whether it is on.
+#[derive(Clone)]
+pub(crate) struct Switch {
+    pub key: &'static str,
+    pub features: Arc<dyn Features>,
 }
 
 pub(crate) async fn check(rule: Rule, request: Request, next: Next) -> Response {
@@ -31,6 +42,10 @@ pub(crate) async fn check(rule: Rule, request: Request, next: Next) -> Response 
 
 async fn prepare(rule: Rule, mut request: Request) -> Result<Request> {
     let principal = request.extensions().get::<Principal>();
+    // What is switched off is so for everybody in the tenant, whoever may use it otherwise.
+    if let (Some(switch), Some(principal)) = (&rule.switch, principal) {
+        switch.features.require(principal.tenant, switch.key)?;
+    }
     match (rule.access, principal) {
         (Access::Public, _) => {}
         (Access::Operator, _) if request.extensions().get::<Operator>().is_some() => {}

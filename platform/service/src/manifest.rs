@@ -226,7 +226,7 @@ impl Service {
     pub fn router(&self, app: &App) -> Router {
         let mut router = Router::new();
         for operation in &self.operations {
-            router = router.route(operation.path, operation.route());
+            router = router.route(operation.path, operation.route(app));
         }
         self.extensions.iter().fold(router.with_state(app.clone()), |router, extend| extend(router))
     }

@@ -124,6 +124,9 @@ fn write(service: &Service, operation: &Operation) -> Value {
             written["x-permission"] = json!(permission);
         }
     }
+    if let Some(feature) = operation.feature {
+        written["x-feature"] = json!(feature.key);
+    }
     if let Some(content) = &operation.takes {
         let body = media(content, Shape::Plain);
         written["requestBody"] = json!({ "required": true, "content": { content.media_type: body } });

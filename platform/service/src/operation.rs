@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use crate::app::App;
+use crate::features::Feature;
 use crate::guard;
 
 /// Who may call an operation.
@@ -90,6 +91,8 @@ pub struct Operation {
     pub hidden: bool,
     /// Whether it opens a connection that stays: a browser may come with a ticket or its cookie.
     pub live: bool,
+    /// The switch that it stands behind.
+    pub feature: Option<Feature>,
     pub(crate) summary: String,
     pub(crate) description: String,
     pub(crate) parameters: Vec<Parameter>,
@@ -120,6 +123,7 @@ impl Operation {
             body_limit: DEFAULT_BODY_LIMIT,
             hidden: false,
             live: false,
+            feature: None,
             summary: String::new(),
             description: String::new(),
             parameters: Vec::new(),
@@ -173,6 +177,13 @@ impl Operation {
     #[must_use]
     pub fn live(mut self) -> Self {
         self.live = true;
+        self
+    }
+
+    /// Puts it behind a switch: while that is off for the caller's tenant, it answers 503.
+    #[must_use]
+    pub fn feature(mut self, feature: Feature) -> Self {
+        self.feature = Some(feature);
         self
     }
 
@@ -255,9 +266,10 @@ impl Operation {
     }
 
     /// Returns the route with its access check.
-    pub(crate) fn route(&self) -> MethodRouter<App> {
-        let rule = guard::Rule { access: self.access, body_limit: self.body_limit };
-        let check = axum::middleware::from_fn(move |request, next| guard::check(rule, request, next));
+    pub(crate) fn route(&self, app: &App) -> MethodRouter<App> {
+        let switch = self.feature.map(|feature| guard::Switch { key: feature.key, features: app.features.clone() });
+        let rule = guard::Rule { access: self.access, body_limit: self.body_limit, switch };
+        let check = axum::middleware::from_fn(move |request, next| guard::check(rule.clone(), request, next));
         (self.bind)().layer(check)
     }
 }

@@ -14,7 +14,7 @@ use http::{Method, StatusCode};
 use identity::{Authenticator, Identity, RolePermissions, Settings};
 use kernel::{Clock, Timestamp};
 use serde_json::Value;
-use service::{App, Backend, Live, Local, Service};
+use service::{AllOn, App, Backend, Live, Local, Peers, Service};
 use store::{Store, Vault, Walls};
 use tasks::{Engine, EngineConfig};
 use tokio::runtime::Handle;
@@ -107,7 +107,7 @@ impl TestApp {
         let authenticate: Arc<dyn Authenticate> = Arc::new(Bearer { minted: minted.clone(), real });
         let hub = Hub::start(&store).await.expect("the log can be read");
         let live = Live { hub, connections: connections.clone(), authenticate: authenticate.clone() };
-        let app = App { store: store.clone(), live };
+        let app = App { store: store.clone(), live, features: Arc::new(AllOn), peers: Peers::default() };
         let entry = Entry::Public(Gate { cache: tokens.clone(), authenticate });
         let subscriptions = services.iter().flat_map(|service| service.subscriptions.iter().cloned()).collect();
         let dispatcher = Dispatcher::new(store.clone(), subscriptions);
