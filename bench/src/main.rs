@@ -7,6 +7,7 @@
 mod client;
 mod figures;
 mod flood;
+mod inventory;
 mod live;
 mod login;
 mod paced;
@@ -41,11 +42,15 @@ fn main() -> ExitCode {
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         // The server under measurement is this program again: what ships, in a process of its own.
         ["serve", ..] => return portico::cli::run(),
+        // So is the part of it that is measured without the rest.
+        [inventory::bare::NAME, tenant] => inventory::bare::serve(tenant),
+        ["inventory"] => plan(false).and_then(|plan| inventory::run(&plan)),
+        ["inventory", "--quick"] => plan(true).and_then(|plan| inventory::run(&plan)),
         ["sign-in"] => plan(false).and_then(|plan| sign_in::run(&plan)),
         ["sign-in", "--quick"] => plan(true).and_then(|plan| sign_in::run(&plan)),
         ["live", "--quick", ref parts @ ..] => plan(true).and_then(|plan| live::run(&plan, parts)),
         ["live", ref parts @ ..] => plan(false).and_then(|plan| live::run(&plan, parts)),
-        _ => Err("bench sign-in [--quick], or bench live [--quick] [PART ...]".into()),
+        _ => Err("bench sign-in [--quick], bench inventory [--quick], or bench live [--quick] [PART ...]".into()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -39,6 +39,17 @@ pub fn cpu_seconds(pid: u32) -> Outcome<f64> {
     Ok(Stat::read(&format!("/proc/{pid}/stat"))?.own_seconds())
 }
 
+/// Returns the CPU seconds that the threads of a process have used so far, to the nanosecond: for
+/// differences over short times, and processes whose threads stay.
+pub fn running_seconds(pid: u32) -> Outcome<f64> {
+    let mut nanos = 0.0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
+        let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+        nanos += text.split_whitespace().next().and_then(|first| first.parse::<f64>().ok()).unwrap_or_default();
+    }
+    Ok(nanos / 1e9)
+}
+
 /// Returns the CPU seconds of a server's password workers.
 pub fn password_seconds(pid: u32) -> Outcome<f64> {
     let mut seconds = 0.0;
@@ -95,6 +106,13 @@ impl Postgres {
         processes().into_iter().find(listens).map(Self)
     }
 
+    /// Returns its processes.
+    pub fn pids(self) -> Vec<u32> {
+        let is_child =
+            |pid: &u32| Stat::read(&format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.field(4) as u32 == self.0);
+        processes().into_iter().filter(|pid| *pid == self.0 || is_child(pid)).collect()
+    }
+
     /// Returns the CPU seconds of the server and all its processes, those that ended included.
     pub fn cpu_seconds(self) -> f64 {
         let Ok(own) = Stat::read(&format!("/proc/{}/stat", self.0)) else { return f64::NAN };
@@ -118,7 +136,7 @@ mod tests {
         let own = std::process::id();
         let (now, most) = memory(own).expect("reads");
         assert!(now > 1.0 && most >= now);
-        assert!(cpu_seconds(own).expect("reads") >= 0.0);
+        assert!(cpu_seconds(own).expect("reads") >= 0.0 && running_seconds(own).expect("reads") > 0.0);
         let name = std::thread::Builder::new().name("password-0".to_owned());
         let hashing = name.spawn(move || password_seconds(own).expect("reads")).expect("a thread").join();
         assert!(cores_in_use(Duration::from_millis(50)).expect("reads") >= 0.0);

@@ -10,6 +10,7 @@ use kernel::{Clock, Result};
 use crate::config::{self, Config};
 use crate::data_folder::DataFolder;
 use crate::events_command::Events;
+use crate::inventory_command::{self, Inventory};
 use crate::tasks_command::{self, Tasks};
 use crate::{admin, data, docs, doctor, events_command, health, logging, operator, serve, services};
 
@@ -63,6 +64,9 @@ enum Command {
     /// The work in the background: what waits, what runs, what failed
     #[command(subcommand)]
     Tasks(Tasks),
+    /// Stock and its ledger
+    #[command(subcommand)]
+    Inventory(Inventory),
     /// Print the OpenAPI document
     Openapi,
     /// Show the settings
@@ -211,6 +215,7 @@ fn act(line: Line) -> Result<ExitCode> {
                 print!("{}", tasks_command::run(&config, command).await?);
                 Ok(ExitCode::SUCCESS)
             }
+            Command::Inventory(command) => inventory_command::run(&config, command).await,
             Command::Config(_) => {
                 print!("{}", config.shown()?);
                 Ok(ExitCode::SUCCESS)

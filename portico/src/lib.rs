@@ -18,6 +18,7 @@ mod data;
 mod doctor;
 mod events_command;
 mod http_client;
+mod inventory_command;
 mod operator_events;
 mod operator_tasks;
 mod people;

@@ -18,7 +18,7 @@ use crate::operator_tasks;
 #[serde(deny_unknown_fields)]
 pub(crate) struct WantedCode {
     /// The organisation's short name.
-    #[schema(value_type = String)]
+    #[schema(value_type = Text<64>)]
     pub organization: String,
 }
 

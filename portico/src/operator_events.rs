@@ -126,7 +126,7 @@ pub(crate) struct WantedSkip {
     /// The event's position.
     pub position: i64,
     /// Why; the tenant's administrators read it in their log.
-    #[schema(value_type = String)]
+    #[schema(value_type = Text<500>)]
     pub reason: String,
 }
 

@@ -70,8 +70,7 @@ pub(crate) fn operations() -> Vec<Operation> {
             .query::<TaskState>("state", "Only those in this state.")
             .query::<String>("job", "Only this kind of work, such as `webhooks.deliver`.")
             .query::<TenantId>("tenant", "Only those of this tenant.")
-            .query::<u64>("limit", "How many at most, up to 200; 50 unless said.")
-            .query::<String>("cursor", "Where to go on: `next` of the page before.")
+            .paged()
             .describe(
                 "List tasks of all tenants",
                 "Gives tasks, newest first, and how many there are by job and state. What they work on is never \
@@ -80,11 +79,13 @@ pub(crate) fn operations() -> Vec<Operation> {
             .gives::<OperatorTaskPage>(200, "A page")
             .problems(&[400, 401]),
         Operation::get(ONE, "operator_get_task", get)
+            .path::<TaskId>("id")
             .access(Access::Operator)
             .describe("Get a task of any tenant", "With its steps, where it has some. Needs the operator token.")
             .gives::<OperatorTask>(200, "Found")
             .problems(&[400, 401, 404]),
         Operation::post(RETRY, "operator_retry_task", retry)
+            .path::<TaskId>("id")
             .access(Access::Operator)
             .describe(
                 "Try a failed task again",
@@ -95,6 +96,7 @@ pub(crate) fn operations() -> Vec<Operation> {
             .gives::<OperatorTask>(200, "It is tried")
             .problems(&[400, 401, 404, 409]),
         Operation::post(CANCEL, "operator_cancel_task", cancel)
+            .path::<TaskId>("id")
             .access(Access::Operator)
             .describe(
                 "Stop a task of any tenant",

@@ -13,8 +13,8 @@ use gateway::{
 use identity::{Authenticator, FirstStart, RolePermissions};
 use kernel::{Clock, Error, Result};
 use notifications::Outside;
-use service::{AllOn, App, Backend, Live, Local, Peers, Remote, Service};
-use store::Store;
+use service::{App, Backend, Live, Local, Peers, Remote, Service, features_of};
+use store::{Engine, Store};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use web::{Connections, ContextKey};
@@ -28,6 +28,9 @@ use crate::people::{self, Bearer};
 use crate::services::States;
 use crate::work::Work;
 use crate::{docs, health, operator, services, work};
+
+/// How often a process looks for switches that others turned: they are to hold within a second.
+const LOOK_AT_SWITCHES: Duration = Duration::from_millis(200);
 
 /// A running process.
 pub struct Running {
@@ -99,11 +102,16 @@ pub async fn start(config: &Config) -> Result<Running> {
     }
     let types = all.iter().flat_map(|service| service.events.iter().copied());
     states.webhooks.open(people::vault(config, &folder)?, types)?;
+    states.inventory.open(people::vault(config, &folder)?)?;
     states.notifications.open(Outside {
         mailer: Arc::new(post.clone()),
         directory: Arc::new(People(store.clone())),
         vault: people::vault(config, &folder)?,
     })?;
+    // In every process, whichever of them turns the switches.
+    let features = features_of(&all);
+    let others = (store.engine() == Engine::Postgres).then_some(LOOK_AT_SWITCHES);
+    let following = features.open(&store, others).await?;
     let here: Vec<&Service> = all.iter().filter(|service| roles.runs(service)).collect();
     let work = Work::start(config, &store, &here)?;
     // Last, so that nothing fails after it: its code is shown once.
@@ -136,13 +144,14 @@ pub async fn start(config: &Config) -> Result<Running> {
     let mut background: Vec<JoinHandle<()>> = post.start().into_iter().collect();
     let cache = people::token_cache(config, &store, &metrics);
     background.extend(people::forget(&store, &cache, &connections));
+    background.push(tokio::spawn(following));
     let authenticator = Authenticator::new(identity.clone(), store.clone(), permissions);
     let gate = Gate { cache: cache.clone(), authenticate: Arc::new(Bearer(authenticator)) };
     let hub = Hub::start(&store).await?;
     let app = App {
         store: store.clone(),
         live: Live { hub, connections: connections.clone(), authenticate: gate.authenticate.clone() },
-        features: Arc::new(AllOn),
+        features,
         peers: Peers::default(),
     };
     let entry = match key.clone().filter(|_| !roles.gateway) {
@@ -150,17 +159,28 @@ pub async fn start(config: &Config) -> Result<Running> {
         None => Entry::Public(gate),
     };
     background.push(people::keep(identity, &store, cache, connections.clone()));
-    let mut places = Vec::new();
+    // Where everything is, for the gateway to route to and for the services to call.
+    let (mut places, mut peers) = (Vec::new(), Vec::new());
+    let way = Way {
+        runtime: Handle::current(),
+        key: key.clone(),
+        clock: clock.clone(),
+        timeout: Duration::from_millis(config.server.request_timeout_ms),
+    };
     for (number, service) in all.into_iter().enumerate() {
         let place = if number >= own_from || roles.runs(&service) {
             Place::Here(service.router(&app))
-        } else if roles.gateway {
+        } else if roles.gateway || config.upstreams.contains_key(service.name) {
             Place::There(upstream(config, &service)?)
         } else {
             continue;
         };
-        places.push((service, place));
+        peers.push((service.name, place.backend(&way)?));
+        if roles.gateway || matches!(place, Place::Here(_)) {
+            places.push((service, place));
+        }
     }
+    app.peers.fill(peers);
     let factory = DoorFactory {
         places: Arc::new(places),
         parts: DoorParts {
@@ -177,7 +197,7 @@ pub async fn start(config: &Config) -> Result<Running> {
             },
             working: Arc::default(),
         },
-        key,
+        way,
         metrics,
     };
     factory.door()?; // A mistake in the route table shows before a socket opens.
@@ -243,6 +263,26 @@ enum Place {
     There(String),
 }
 
+/// What it takes to reach a place.
+#[derive(Clone)]
+struct Way {
+    runtime: Handle,
+    key: Option<ContextKey>,
+    clock: Clock,
+    timeout: Duration,
+}
+
+impl Place {
+    fn backend(&self, way: &Way) -> Result<Backend> {
+        Ok(match self {
+            Self::Here(router) => Backend::Local(Local::new(router.clone(), way.runtime.clone())),
+            Self::There(url) => {
+                Backend::Remote(Box::new(Remote::new(url, way.key.clone(), way.clock.clone(), way.timeout)?))
+            }
+        })
+    }
+}
+
 fn upstream(config: &Config, service: &Service) -> Result<String> {
     let name = service.name;
     let missing = || {
@@ -257,7 +297,7 @@ fn upstream(config: &Config, service: &Service) -> Result<String> {
 struct DoorFactory {
     places: Arc<Vec<(Service, Place)>>,
     parts: DoorParts,
-    key: Option<ContextKey>,
+    way: Way,
     metrics: Arc<Metrics>,
 }
 
@@ -265,15 +305,7 @@ impl DoorFactory {
     fn door(&self) -> Result<Door> {
         let mut mounts = Vec::new();
         for (service, place) in self.places.iter() {
-            let backend = match place {
-                Place::Here(router) => Backend::Local(Local::new(router.clone(), self.parts.runtime.clone())),
-                Place::There(url) => {
-                    let remote =
-                        Remote::new(url, self.key.clone(), self.parts.clock.clone(), self.parts.config.timeout)?;
-                    Backend::Remote(Box::new(remote))
-                }
-            };
-            mounts.push(Mount { service, backend });
+            mounts.push(Mount { service, backend: place.backend(&self.way)? });
         }
         Ok(Door::new(Plan::compile(mounts, &self.metrics)?, self.parts.clone(), &self.metrics))
     }

@@ -1,9 +1,10 @@
 //! The one list of all services. A new service is one line here. Not for wiring, which is `serve`.
 
 use identity::Identity;
+use inventory::Inventory;
 use kernel::Result;
 use notifications::Notifications;
-use service::{Provisioning, Service, event_log, task_service};
+use service::{Provisioning, Service, declared_features, event_log, task_service};
 use store::Migrations;
 use webhooks::Webhooks;
 
@@ -14,6 +15,8 @@ use crate::config::Config;
 pub struct States {
     /// Signs people in.
     pub identity: Identity,
+    /// Predicts quality, and knows laboratories' secrets.
+    pub inventory: Inventory,
     /// Tells people.
     pub notifications: Notifications,
     /// Tells tenants' systems.
@@ -32,6 +35,7 @@ impl States {
         }
         Ok(Self {
             identity: Identity::new(config.identity.clone())?,
+            inventory: Inventory::default(),
             notifications: Notifications::new(notifications)?,
             webhooks: Webhooks::new(config.webhooks.clone())?,
         })
@@ -42,12 +46,13 @@ impl States {
 pub fn all(states: &States) -> Vec<Service> {
     let mut services = vec![
         identity::service(states.identity.clone()), // people, memberships, sign-in
-        flags::service(),                           // named switches
-        inventory::service(),                       // items and their stock
+        inventory::with(states.inventory.clone()),  // items and their stock
+        analytics::service(),                       // figures over what others do
         webhooks::service(states.webhooks.clone()), // tells tenants' systems what changed
         notifications::service(states.notifications.clone()), // tells people what concerns them
         task_service(),                             // work that outlives a request, as its owner sees it
     ];
+    services.insert(1, flags::service(declared_features(&services))); // switches that operations stand behind
     // A tenant is made of the parts that the others declare.
     let parts: Vec<Provisioning> = services.iter().flat_map(|service| service.provisioning.iter().cloned()).collect();
     services.insert(1, tenants::service(parts)); // organisations and their life cycle

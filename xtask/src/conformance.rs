@@ -5,7 +5,9 @@
 //! suite covers.
 
 mod node;
+mod python;
 mod realtime;
+mod schemathesis;
 mod subject;
 mod tally;
 mod tokens;
@@ -21,6 +23,11 @@ const SUITES: &[Suite] = &[
         "realtime",
         "event stream, Socket.IO, webhooks and letters, with six clients; needs Node 20 and Python 3.11",
         realtime::run,
+    ),
+    (
+        "schemathesis",
+        "every operation of the OpenAPI document, fuzzed with all checks on both engines; needs Python 3.11",
+        schemathesis::run,
     ),
     ("tokens", "access tokens, JWKS, key rotation and sessions, with npm's jose; needs Node 20", tokens::run),
 ];

@@ -165,6 +165,11 @@ impl Ctx {
     pub fn take_idempotency(&mut self) -> Option<Idempotency> {
         self.parts.idempotency.take()
     }
+
+    /// Gives the idempotency key back, for a handler that had to read a body before its fingerprint was known.
+    pub fn give_idempotency(&mut self, idempotency: Idempotency) {
+        self.parts.idempotency = Some(idempotency);
+    }
 }
 
 #[cfg(test)]

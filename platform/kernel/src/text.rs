@@ -18,10 +18,11 @@ impl<const MAX: usize> Text<MAX> {
         if trimmed.is_empty() {
             return Err("must not be empty".to_owned());
         }
-        if trimmed.chars().count() > MAX {
+        // What is trimmed off counts too, as it does for whoever checks it against the document.
+        if text.chars().count() > MAX {
             return Err(format!("must have at most {MAX} characters"));
         }
-        if trimmed.chars().any(char::is_control) {
+        if text.chars().any(char::is_control) {
             return Err("must not hold control characters".to_owned());
         }
         Ok(Self(trimmed.to_owned()))
@@ -56,9 +57,17 @@ impl<'de, const MAX: usize> Deserialize<'de> for Text<MAX> {
     }
 }
 
+/// The same rules for the document: no control character, and something that is no space.
+const PATTERN: &str = concat!(
+    r"^[^\u0000-\u001f\u007f-\u009f]*",
+    r"[^\u0000- \u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]",
+    r"[^\u0000-\u001f\u007f-\u009f]*$",
+);
+
 impl<const MAX: usize> utoipa::PartialSchema for Text<MAX> {
     fn schema() -> RefOr<Schema> {
-        ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(MAX)).into()
+        let text = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(MAX));
+        text.pattern(Some(PATTERN)).into()
     }
 }
 

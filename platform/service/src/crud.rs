@@ -139,10 +139,11 @@ where
     if let Some(path) = spec.export_path {
         operations.push(export::operation::<R>(path, name("export", spec.plural), &many));
     }
-    for operation in &mut operations {
+    let finish = |mut operation: Operation| {
         operation.shape = spec.shape;
-    }
-    operations
+        if operation.path.contains("{id}") { operation.path::<Id<Kind<R>>>("id") } else { operation }
+    };
+    operations.into_iter().map(finish).collect()
 }
 
 pub(crate) fn version<E: TenantEntity>(row: &E::Model) -> i64 {

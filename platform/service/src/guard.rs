@@ -18,6 +18,8 @@ use crate::operation::Access;
 pub(crate) struct Rule {
     pub access: Access,
     pub body_limit: usize,
+    /// Whether the handler reads the body itself.
+    pub streamed: bool,
     pub switch: Option<Switch>,
 }
 
@@ -43,7 +45,10 @@ pub(crate) async fn check(rule: Rule, request: Request, next: Next) -> Response 
 async fn prepare(rule: Rule, mut request: Request) -> Result<Request> {
     let principal = request.extensions().get::<Principal>();
     // What is switched off is so for everybody in the tenant, whoever may use it otherwise.
-    if let (Some(switch), Some(principal)) = (&rule.switch, principal) {
+    // A public route is for whom it finds out itself, not for a caller who happens to be signed in.
+    if let (Some(switch), Some(principal)) = (&rule.switch, principal)
+        && rule.access != Access::Public
+    {
         switch.features.require(principal.tenant, switch.key)?;
     }
     match (rule.access, principal) {
@@ -74,7 +79,10 @@ async fn prepare(rule: Rule, mut request: Request) -> Result<Request> {
     }
     request.extensions_mut().insert(Granted);
     request.extensions_mut().insert(Limits { body_bytes: rule.body_limit });
-    let (mut request, idempotency) = web::take_idempotency(request, rule.body_limit).await?;
+    let (mut request, idempotency) = match rule.streamed {
+        true => web::take_idempotency_of_stream(request)?,
+        false => web::take_idempotency(request, rule.body_limit).await?,
+    };
     if let Some(idempotency) = idempotency {
         request.extensions_mut().insert(idempotency);
     }

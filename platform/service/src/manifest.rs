@@ -1,12 +1,15 @@
 //! A service as data: what `portico serve` mounts, the gateway routes to, the migrations run and
 //! the documents list. Not for behaviour.
 
+use std::sync::Arc;
+
 use axum::{Extension, Router};
 use events::Subscription;
 use store::{Constraint, Migrations, Step};
 use tasks::{Job, Saga, Schedule};
 
 use crate::app::App;
+use crate::features::Features;
 use crate::operation::Operation;
 use crate::provision::Provisioning;
 
@@ -112,6 +115,8 @@ pub struct Service {
     pub sagas: Vec<Saga>,
     /// Its part in making a tenant.
     pub provisioning: Vec<Provisioning>,
+    /// What knows the switches, if this service does.
+    pub features: Option<Arc<dyn Features>>,
     extensions: Vec<Extend>,
 }
 
@@ -134,6 +139,7 @@ impl Service {
             schedules: Vec::new(),
             sagas: Vec::new(),
             provisioning: Vec::new(),
+            features: None,
             extensions: Vec::new(),
         }
     }
@@ -212,6 +218,13 @@ impl Service {
     #[must_use]
     pub fn provisions(mut self, part: Provisioning) -> Self {
         self.provisioning.push(part);
+        self
+    }
+
+    /// Says that this service knows which switches are on.
+    #[must_use]
+    pub fn knows_features(mut self, features: Arc<dyn Features>) -> Self {
+        self.features = Some(features);
         self
     }
 

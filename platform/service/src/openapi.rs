@@ -127,9 +127,15 @@ fn write(service: &Service, operation: &Operation) -> Value {
     if let Some(feature) = operation.feature {
         written["x-feature"] = json!(feature.key);
     }
+    if !operation.streams.is_empty() {
+        let content: serde_json::Map<_, _> =
+            operation.streams.iter().map(|name| ((*name).to_owned(), json!({}))).collect();
+        written["requestBody"] = json!({ "required": true, "content": content });
+    }
     if let Some(content) = &operation.takes {
         let body = media(content, Shape::Plain);
-        written["requestBody"] = json!({ "required": true, "content": { content.media_type: body } });
+        written["requestBody"] =
+            json!({ "required": !operation.takes_nothing, "content": { content.media_type: body } });
     }
     written
 }
@@ -137,35 +143,46 @@ fn write(service: &Service, operation: &Operation) -> Value {
 fn parameters(operation: &Operation) -> Value {
     let mut list: Vec<Value> = Vec::new();
     for name in operation.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
-        list.push(json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }));
+        let said = operation.path_parts.iter().find(|(said, _)| *said == name);
+        let schema = said.map_or_else(|| json!({ "type": "string", "minLength": 1 }), |(_, schema)| json!(schema));
+        list.push(json!({ "name": name, "in": "path", "required": true, "schema": schema }));
     }
     for parameter in &operation.parameters {
         list.push(json!({
-            "name": parameter.name, "in": "query", "required": false,
+            "name": parameter.name, "in": "query", "required": parameter.required,
             "description": parameter.summary,
             "schema": parameter.schema,
         }));
     }
-    let mut header = |name: &str, description: &str| {
+    let mut header = |name: &str, description: &str, schema: Value| {
         list.push(json!({
-            "name": name, "in": "header", "required": false, "description": description, "schema": { "type": "string" },
+            "name": name, "in": "header", "required": false, "description": description, "schema": schema,
         }));
     };
     if !operation.method.is_safe() {
         header(
             "Idempotency-Key",
             "Makes the request safe to send again: the same key gives the same answer for 24 hours.",
+            json!({ "type": "string", "pattern": web::IDEMPOTENCY_KEY_PATTERN }),
         );
     }
     if operation.problems.contains(&412) {
-        header("If-Match", "The ETag of the version that the change is meant for.");
+        header(
+            "If-Match",
+            "The ETag of the version that the change is meant for.",
+            json!({ "type": "string", "pattern": web::IF_MATCH_PATTERN, "examples": ["\"v1\""] }),
+        );
+    }
+    if operation.outcomes.iter().any(|outcome| outcome.status == 304) {
+        header("If-None-Match", "The ETags of the versions that the caller has.", json!({ "type": "string" }));
     }
     Value::Array(list)
 }
 
 fn media(content: &Content, shape: Shape) -> Value {
     match &content.schema {
-        None if content.media_type == "application/json" => json!({}),
+        // Of a stream of events the schema would be that of each event.
+        None if ["application/json", "text/event-stream"].contains(&content.media_type) => json!({}),
         None => json!({ "schema": { "type": "string" } }),
         Some(schema) => {
             let schema = serde_json::to_value(schema).expect("a schema is plain data");
@@ -241,6 +258,7 @@ fn problem_title(status: u16) -> &'static str {
         412 => "It has changed since you read it",
         413 => "The body is too large",
         415 => "The body's media type is not taken",
+        428 => "Say which version you mean, with If-Match",
         422 => "The Idempotency-Key was used for a different request",
         429 => "Too many requests",
         503 => "Not available now",

@@ -9,7 +9,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use http::Method;
 use kernel::Permission;
 use utoipa::ToSchema;
-use utoipa::openapi::{RefOr, Schema};
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
 
 use crate::app::App;
 use crate::features::Feature;
@@ -51,6 +51,8 @@ pub struct Parameter {
     pub summary: String,
     /// What it holds.
     pub schema: RefOr<Schema>,
+    /// Whether nothing works without it.
+    pub required: bool,
 }
 
 /// A body's media type and schema, with the schemas that it refers to.
@@ -66,6 +68,16 @@ pub(crate) struct Outcome {
     pub status: u16,
     pub summary: &'static str,
     pub content: Vec<Content>,
+}
+
+/// How many a page may hold, as the document says it.
+struct PageLimit;
+
+impl utoipa::PartialSchema for PageLimit {
+    fn schema() -> RefOr<Schema> {
+        let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(200));
+        number.default(Some(50.into())).into()
+    }
 }
 
 type Bind = Arc<dyn Fn() -> MethodRouter<App> + Send + Sync>;
@@ -96,7 +108,12 @@ pub struct Operation {
     pub(crate) summary: String,
     pub(crate) description: String,
     pub(crate) parameters: Vec<Parameter>,
+    pub(crate) path_parts: Vec<(&'static str, RefOr<Schema>)>,
     pub(crate) takes: Option<Content>,
+    /// Whether it may be called without a body too.
+    pub(crate) takes_nothing: bool,
+    /// The other media types of its body, where that is a stream.
+    pub(crate) streams: &'static [&'static str],
     pub(crate) outcomes: Vec<Outcome>,
     pub(crate) problems: Vec<u16>,
     pub(crate) schemas: Vec<(String, RefOr<Schema>)>,
@@ -127,7 +144,10 @@ impl Operation {
             summary: String::new(),
             description: String::new(),
             parameters: Vec::new(),
+            path_parts: Vec::new(),
             takes: None,
+            takes_nothing: false,
+            streams: &[],
             outcomes: Vec::new(),
             problems: Vec::new(),
             schemas: Vec::new(),
@@ -180,7 +200,8 @@ impl Operation {
         self
     }
 
-    /// Puts it behind a switch: while that is off for the caller's tenant, it answers 503.
+    /// Puts it behind a switch: while that is off for the caller's tenant, it answers 503. An operation that
+    /// is public has no such tenant: it asks [`App::features`] itself as soon as it knows one.
     #[must_use]
     pub fn feature(mut self, feature: Feature) -> Self {
         self.feature = Some(feature);
@@ -202,11 +223,34 @@ impl Operation {
         self
     }
 
+    /// Says what a part of the path holds that varies; without this, any text.
+    #[must_use]
+    pub fn path<T: utoipa::PartialSchema>(mut self, name: &'static str) -> Self {
+        self.path_parts.push((name, T::schema()));
+        self
+    }
+
+    /// Adds the two query parameters of a list that is read page by page.
+    #[must_use]
+    pub fn paged(self) -> Self {
+        self.query::<PageLimit>("limit", "How many at most, up to 200; 50 unless said.")
+            .query::<String>("cursor", "Where to go on: `next` of the page before.")
+    }
+
     /// Adds a query parameter.
     #[must_use]
     pub fn query<T: utoipa::PartialSchema>(mut self, name: &str, summary: impl Into<String>) -> Self {
-        self.parameters.push(Parameter { name: name.to_owned(), summary: summary.into(), schema: T::schema() });
+        let (name, schema) = (name.to_owned(), T::schema());
+        self.parameters.push(Parameter { name, summary: summary.into(), schema, required: false });
         self
+    }
+
+    /// Adds a query parameter that must be there.
+    #[must_use]
+    pub fn required_query<T: utoipa::PartialSchema>(self, name: &str, summary: impl Into<String>) -> Self {
+        let mut operation = self.query::<T>(name, summary);
+        operation.parameters.iter_mut().filter(|parameter| parameter.name == name).for_each(|it| it.required = true);
+        operation
     }
 
     pub(crate) fn parameters(mut self, parameters: impl IntoIterator<Item = Parameter>) -> Self {
@@ -220,6 +264,21 @@ impl Operation {
         let schema = self.refer::<T>();
         self.takes = Some(Content { media_type: "application/json", schema: Some(schema) });
         self
+    }
+
+    /// Says that it takes a body of these media types, up to a size, and reads it as it comes: nobody holds
+    /// all of it, so its handler makes the fingerprint of an idempotency key complete.
+    #[must_use]
+    pub fn takes_stream(mut self, media_types: &'static [&'static str], most_bytes: usize) -> Self {
+        self.streams = media_types;
+        self.body_limit = most_bytes;
+        self
+    }
+
+    /// Says what JSON it takes, if there is any: it may be called without a body too.
+    #[must_use]
+    pub fn may_take<T: ToSchema>(self) -> Self {
+        Self { takes_nothing: true, ..self.takes::<T>() }
     }
 
     /// Says what JSON it gives.
@@ -239,6 +298,14 @@ impl Operation {
     pub fn gives_other(mut self, status: u16, summary: &'static str, media_types: &[&'static str]) -> Self {
         let content = media_types.iter().map(|media_type| Content { media_type, schema: None }).collect();
         self.outcomes.push(Outcome { status, summary, content });
+        self
+    }
+
+    /// Says what the JSON of an outcome is called, where that is not `application/json`.
+    #[must_use]
+    pub fn called(mut self, status: u16, media_type: &'static str) -> Self {
+        let outcomes = self.outcomes.iter_mut().filter(|outcome| outcome.status == status);
+        outcomes.flat_map(|outcome| &mut outcome.content).for_each(|content| content.media_type = media_type);
         self
     }
 
@@ -268,7 +335,12 @@ impl Operation {
     /// Returns the route with its access check.
     pub(crate) fn route(&self, app: &App) -> MethodRouter<App> {
         let switch = self.feature.map(|feature| guard::Switch { key: feature.key, features: app.features.clone() });
-        let rule = guard::Rule { access: self.access, body_limit: self.body_limit, switch };
+        let rule = guard::Rule {
+            access: self.access,
+            body_limit: self.body_limit,
+            streamed: !self.streams.is_empty(),
+            switch,
+        };
         let check = axum::middleware::from_fn(move |request, next| guard::check(rule.clone(), request, next));
         (self.bind)().layer(check)
     }

@@ -233,8 +233,7 @@ pub fn task_service() -> Service {
                 .permission("tasks.tasks.read")
                 .query::<TaskState>("state", "Only those in this state.")
                 .query::<String>("job", "Only this kind of work, such as `webhooks.deliver`.")
-                .query::<u64>("limit", "How many at most, up to 200; 50 unless said.")
-                .query::<String>("cursor", "Where to go on: `next` of the page before.")
+                .paged()
                 .describe(
                     "List tasks",
                     "For staff. Gives the tenant's tasks, newest first: those that wait, run or failed, and for a week \
@@ -243,6 +242,7 @@ pub fn task_service() -> Service {
                 .gives::<TaskPage>(200, "A page")
                 .problems(&[400]),
             Operation::get("/api/tasks/{id}", "tasks_get_task", get)
+                .path::<TaskId>("id")
                 .permission("tasks.tasks.read")
                 .describe(
                     "Get a task",
@@ -252,6 +252,7 @@ pub fn task_service() -> Service {
                 .gives::<TaskView>(200, "Found")
                 .problems(&[400, 404]),
             Operation::post("/api/tasks/{id}/cancel", "tasks_cancel_task", cancel)
+                .path::<TaskId>("id")
                 .permission("tasks.tasks.cancel")
                 .describe(
                     "Stop a task",

@@ -79,8 +79,8 @@ macro_rules! tenant_entity {
 /// A query over one tenant's rows of one kind.
 #[must_use = "a query does nothing until it is run"]
 pub struct Scoped<'s, E: EntityTrait> {
-    session: &'s Session,
-    select: Select<E>,
+    pub(crate) session: &'s Session,
+    pub(crate) select: Select<E>,
     lock: bool,
 }
 

@@ -28,6 +28,8 @@ pub enum Purpose {
     Tasks,
     /// Removing what has expired.
     Housekeeping,
+    /// Turning the platform's switches, and knowing how everybody's stand.
+    Switches,
     /// Counting and probing for health.
     Health,
     /// Copying everything: backup, restore, transfer.
@@ -36,7 +38,7 @@ pub enum Purpose {
 
 impl Purpose {
     /// Every purpose.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::SignIn,
         Self::Bootstrap,
         Self::Tenancy,
@@ -44,6 +46,7 @@ impl Purpose {
         Self::Dispatch,
         Self::Tasks,
         Self::Housekeeping,
+        Self::Switches,
         Self::Health,
         Self::Transfer,
     ];
@@ -58,6 +61,7 @@ impl Purpose {
             Self::Dispatch => "portico_dispatch",
             Self::Tasks => "portico_tasks",
             Self::Housekeeping => "portico_housekeeping",
+            Self::Switches => "portico_switches",
             Self::Health => "portico_health",
             Self::Transfer => "portico_transfer",
         }

@@ -14,10 +14,11 @@ use http::{Method, StatusCode};
 use identity::{Authenticator, Identity, RolePermissions, Settings};
 use kernel::{Clock, Timestamp};
 use serde_json::Value;
-use service::{AllOn, App, Backend, Live, Local, Peers, Service};
+use service::{App, Backend, Live, Local, Peers, Service, features_of};
 use store::{Store, Vault, Walls};
 use tasks::{Engine, EngineConfig};
 use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 use web::{Authenticate, Connections};
 
 use crate::database::Database;
@@ -49,6 +50,8 @@ pub struct TestApp {
     pub(crate) letters: Letters,
     templates: matchit::Router<&'static str>,
     pub(crate) names: AtomicU64,
+    /// Ends with the application.
+    _background: JoinSet<()>,
 }
 
 impl TestApp {
@@ -107,7 +110,11 @@ impl TestApp {
         let authenticate: Arc<dyn Authenticate> = Arc::new(Bearer { minted: minted.clone(), real });
         let hub = Hub::start(&store).await.expect("the log can be read");
         let live = Live { hub, connections: connections.clone(), authenticate: authenticate.clone() };
-        let app = App { store: store.clone(), live, features: Arc::new(AllOn), peers: Peers::default() };
+        let features = features_of(&services);
+        let mut background = JoinSet::new();
+        // Nobody else turns switches in a test, so there is nothing to look for.
+        background.spawn(features.open(&store, None).await.expect("the switches can be read"));
+        let app = App { store: store.clone(), live, features, peers: Peers::default() };
         let entry = Entry::Public(Gate { cache: tokens.clone(), authenticate });
         let subscriptions = services.iter().flat_map(|service| service.subscriptions.iter().cloned()).collect();
         let dispatcher = Dispatcher::new(store.clone(), subscriptions);
@@ -131,7 +138,9 @@ impl TestApp {
             let router = Service::router(service, &app);
             Mount { service, backend: Backend::Local(Local::new(router, Handle::current())) }
         };
-        let plan = Plan::compile(services.iter().map(mount).collect(), &metrics).expect("the routes do not clash");
+        let mounts: Vec<Mount> = services.iter().map(mount).collect();
+        app.peers.fill(mounts.iter().map(|mount| (mount.service.name, mount.backend.clone())));
+        let plan = Plan::compile(mounts, &metrics).expect("the routes do not clash");
         let parts = DoorParts {
             entry,
             operator: OperatorToken::new(OPERATOR),
@@ -161,6 +170,7 @@ impl TestApp {
             letters,
             templates,
             names,
+            _background: background,
         }
     }
 
@@ -258,6 +268,11 @@ impl TestApp {
     /// Returns everything that the database has.
     pub async fn dump(&self) -> Vec<String> {
         crate::digest::dump(&self.database).await
+    }
+
+    /// Changes the database behind the store's back, as an accident would.
+    pub async fn execute(&self, sql: &str) {
+        crate::database::run(&self.database.config.url, sql).await;
     }
 
     /// Notes which route answered how, for the contract's tally.

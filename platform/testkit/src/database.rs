@@ -57,7 +57,7 @@ pub(crate) async fn connect(url: &str) -> DatabaseConnection {
     sea_orm::Database::connect(options).await.expect("the test database answers")
 }
 
-async fn run(url: &str, sql: &str) {
+pub(crate) async fn run(url: &str, sql: &str) {
     let connection = connect(url).await;
     connection.execute_unprepared(sql).await.expect("the test database obeys");
     let _ = connection.close().await;

@@ -8,6 +8,7 @@ mod digest;
 mod listen;
 mod people;
 mod request;
+mod signature;
 mod stream;
 mod sweep;
 
@@ -15,5 +16,6 @@ pub use app::TestApp;
 pub use database::{Database, engines, postgres_url};
 pub use people::TestTenant;
 pub use request::{TestRequest, TestResponse};
+pub use signature::webhook_signature;
 pub use stream::{Block, TestStream};
 pub use sweep::{Attempt, Expect, Sweep};

@@ -20,6 +20,8 @@ pub struct Attempt {
     pub path: String,
     /// The JSON body.
     pub body: Option<Value>,
+    /// Further headers.
+    pub headers: Vec<(&'static str, String)>,
     /// The status that the owner gets.
     pub status: u16,
     /// What the owner's answer shows and nobody else's may.
@@ -42,13 +44,27 @@ pub enum Expect {
 impl Attempt {
     /// Returns an attempt at something of the owner's; others get 404.
     pub fn at(path: impl Into<String>) -> Self {
-        Self { path: path.into(), body: None, status: 200, sentinel: None, other: Expect::NotFound }
+        Self {
+            path: path.into(),
+            body: None,
+            headers: Vec::new(),
+            status: 200,
+            sentinel: None,
+            other: Expect::NotFound,
+        }
     }
 
     /// Sends this body.
     #[must_use]
     pub fn body(mut self, body: Value) -> Self {
         self.body = Some(body);
+        self
+    }
+
+    /// Sends this header too.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
         self
     }
 
@@ -266,6 +282,9 @@ async fn send(app: &TestApp, method: &Method, attempt: &Attempt, token: Option<&
     if let Some(token) = token {
         // Only a superadmin's request needs a reason; nobody else's is changed by one.
         request = request.token(token).header("x-audit-reason", "the sweep");
+    }
+    for (name, value) in &attempt.headers {
+        request = request.header(name, value);
     }
     if let Some(body) = &attempt.body {
         request = request.json(body);

@@ -9,6 +9,9 @@ use kernel::Error;
 
 use crate::problem::Problem;
 
+/// What `If-Match` may say, for the document.
+pub const IF_MATCH_PATTERN: &str = r#"^(\*|"v[0-9]{1,18}")$"#;
+
 /// Returns the entity tag of a version.
 pub fn etag(version: i64) -> HeaderValue {
     HeaderValue::try_from(format!("\"v{version}\"")).expect("digits and quotes are valid in a header")

@@ -11,6 +11,7 @@ use http::request::Parts;
 use kernel::{Ctx, CtxParts, Error, Idempotency};
 use serde::de::DeserializeOwned;
 
+use crate::objects::Objects;
 use crate::problem::Problem;
 use crate::request::{ClientAddress, Granted, Limits, Principal, RequestIds, audit_reason, bytes_within};
 
@@ -89,7 +90,7 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         let limit = request.extensions().get::<Limits>().map_or(1 << 20, |limits| limits.body_bytes);
         let bytes = bytes_within(request.into_body(), limit).await?;
         let mut reader = serde_json::Deserializer::from_slice(&bytes);
-        let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let value = serde_path_to_error::deserialize(Objects(&mut reader)).map_err(|error| {
             let field = error.path().to_string();
             let message = plain(&error.inner().to_string());
             let problem = Error::invalid("request.invalid_body", format!("the body is not valid: {message}"));

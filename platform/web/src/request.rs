@@ -151,33 +151,57 @@ pub fn reason_required() -> Error {
 
 /// Takes the idempotency key of an unsafe request, with the fingerprint of what it asks.
 pub async fn take_idempotency(request: Request, limit: usize) -> Result<(Request, Option<Idempotency>)> {
-    let Some(value) = request.headers().get(&IDEMPOTENCY_KEY_HEADER) else { return Ok((request, None)) };
-    if request.method().is_safe() {
-        return Ok((request, None));
-    }
-    let key = value.to_str().unwrap_or_default().trim().trim_matches('"').to_owned();
-    let allowed = (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
-    if !allowed {
-        let message = "Idempotency-Key must have 1 to 255 visible ASCII characters";
-        return Err(Error::invalid("request.invalid_idempotency_key", message));
-    }
+    let Some(key) = key_of(&request)? else { return Ok((request, None)) };
     let (parts, body) = request.into_parts();
     let bytes = bytes_within(body, limit).await?;
+    let idempotency = identify(key, &parts, &bytes);
+    Ok((Request::from_parts(parts, Body::from(bytes)), Some(idempotency)))
+}
+
+/// Takes the idempotency key of a request whose body nobody has read: the fingerprint knows nothing of it
+/// until the handler adds it.
+pub fn take_idempotency_of_stream(request: Request) -> Result<(Request, Option<Idempotency>)> {
+    let Some(key) = key_of(&request)? else { return Ok((request, None)) };
+    let (parts, body) = request.into_parts();
+    let idempotency = identify(key, &parts, &[]);
+    Ok((Request::from_parts(parts, body), Some(idempotency)))
+}
+
+fn key_of(request: &Request) -> Result<Option<String>> {
+    match request.headers().get(&IDEMPOTENCY_KEY_HEADER) {
+        Some(value) if !request.method().is_safe() => idempotency_key(value.to_str().unwrap_or_default()).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn identify(key: String, parts: &http::request::Parts, body: &[u8]) -> Idempotency {
     let mut hash = Sha256::new();
     for part in [
         parts.uri.query().unwrap_or_default().as_bytes(),
         parts.headers.get(CONTENT_TYPE).map(|value| value.as_bytes()).unwrap_or_default(),
-        &bytes,
+        body,
     ] {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
-    let idempotency = Idempotency {
-        key,
-        scope: format!("{} {}", parts.method, parts.uri.path()),
-        fingerprint: hash.finalize().into(),
-    };
-    Ok((Request::from_parts(parts, Body::from(bytes)), Some(idempotency)))
+    let scope = format!("{} {}", parts.method, parts.uri.path());
+    Idempotency { key, scope, fingerprint: hash.finalize().into() }
+}
+
+/// What an idempotency key looks like, for the document.
+pub const IDEMPOTENCY_KEY_PATTERN: &str = r#"^([!#-~]{1,255}|"[!#-~]{1,255}")$"#;
+
+/// Reads a key, which may stand in quotes, as the draft of the header has it.
+fn idempotency_key(text: &str) -> Result<String> {
+    let text = text.trim();
+    let key = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
+    let allowed =
+        (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"');
+    if allowed {
+        return Ok(key.to_owned());
+    }
+    let message = "Idempotency-Key must have 1 to 255 visible ASCII characters other than quotes";
+    Err(Error::invalid("request.invalid_idempotency_key", message))
 }
 
 #[cfg(test)]
@@ -216,6 +240,18 @@ mod tests {
         ];
         for values in refused {
             assert_eq!(reason(values).expect_err("refused").code(), "request.reason_required", "{values:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_may_stand_in_quotes_and_has_none_inside() {
+        let long = "a".repeat(255);
+        for (sent, read) in [("a", "a"), (" 8e03978e-40d5 ", "8e03978e-40d5"), ("\"a b\"", ""), ("\"ab\"", "ab"), (&long, &long)] {
+            assert_eq!(idempotency_key(sent).unwrap_or_default(), read, "{sent}");
+        }
+        for refused in ["", "\"", "\"\"", "a\"", "\"a", "a\"b", "a b", "ä", &format!("{long}a")] {
+            let error = idempotency_key(refused).expect_err(refused);
+            assert_eq!(error.code(), "request.invalid_idempotency_key");
         }
     }
 

@@ -43,6 +43,12 @@ fn forms(secret: &str) -> Vec<Vec<u8>> {
     forms
 }
 
+/// Returns what is written in Base64 in hexadecimal digits, which are looked for as bytes too.
+fn digits(secret: &str) -> String {
+    let bytes = base64::engine::general_purpose::STANDARD.decode(secret).expect("Base64");
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[tokio::test]
 async fn no_secret_is_found_in_the_data_folder_or_in_the_log() {
     let installation = Installation::new().set("log.filter", "debug").set("log.format", "json");
@@ -61,6 +67,10 @@ async fn no_secret_is_found_in_the_data_folder_or_in_the_log() {
     let patch = client.request(Method::PATCH, "/api/auth/me");
     client.send(patch, Some(&json!({ "email": "boss@example.org" }))).await.expect("an answer").expect(200);
     client.post("/api/auth/login", &json!({ "email": "boss@example.org", "password": PASSWORD })).await.expect(200);
+    let made = client.post("/api/inventory/qc-keys", &json!({ "name": "a laboratory" })).await.expect(201).json();
+    let rotate = format!("/api/inventory/qc-keys/{}/rotate", text(&made["data"]["id"]));
+    let rotated = client.post(&rotate, &json!({})).await.expect(200).json();
+    let whsec = |made: &Value| text(&made["data"]["secret"]).trim_start_matches("whsec_").to_owned();
     let read = |path: &str| std::fs::read_to_string(installation.data().join(path)).expect("a file").trim().to_owned();
     let tail = |token: &str| {
         token.rsplit('_').next().expect("a secret").trim_end_matches(char::is_whitespace)[..64].to_owned()
@@ -73,6 +83,10 @@ async fn no_secret_is_found_in_the_data_folder_or_in_the_log() {
         ("the API token", tail(&api)),
         ("the invitation's code", invited.clone()),
         ("the invitation's code without hyphens", invited.replace('-', "")),
+        ("the old secret of a laboratory", whsec(&made)),
+        ("the bytes of the old secret of a laboratory", digits(&whsec(&made))),
+        ("the secret of a laboratory", whsec(&rotated)),
+        ("the bytes of the secret of a laboratory", digits(&whsec(&rotated))),
         ("the one-use code", server.printed_code().expect("printed").replace('-', "")),
         ("the operator token", read("operator.token")),
         ("the master key", read("secrets/master.key")),

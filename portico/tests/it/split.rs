@@ -27,7 +27,14 @@ async fn start(database: &Database, folder: &TempDir, roles: &[&str], inventory:
     serve::start(&config).await.expect("it starts")
 }
 
-async fn call(base: &str, method: Method, path: &str, headers: &[(&str, &str)], body: Option<Value>) -> (u16, Value) {
+/// Sends a request, and gives the status and the JSON that came back.
+pub(crate) async fn call(
+    base: &str,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Option<Value>,
+) -> (u16, Value) {
     use hyper_util::client::legacy::Client;
     let client: Client<_, axum::body::Body> =
         Client::builder(hyper_util::rt::TokioExecutor::new()).pool_idle_timeout(Duration::from_secs(1)).build_http();

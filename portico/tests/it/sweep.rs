@@ -12,7 +12,8 @@ use store::{Engine, Vault, Walls};
 use testkit::{Attempt, Database, Sweep, TestApp, TestTenant};
 
 use crate::{
-    sweep_events, sweep_live, sweep_notifications, sweep_people, sweep_provision, sweep_tasks, sweep_webhooks,
+    sweep_analytics, sweep_batches, sweep_events, sweep_export, sweep_flags, sweep_live, sweep_notifications,
+    sweep_people, sweep_provision, sweep_quality, sweep_tasks, sweep_webhooks,
 };
 
 /// What no answer to anybody but the owner may show.
@@ -44,7 +45,7 @@ pub(crate) async fn item(app: &TestApp, owner: &TestTenant) -> String {
 
 async fn deleted_item(app: &TestApp, owner: &TestTenant) -> String {
     let path = item(app, owner).await;
-    app.request(http::Method::DELETE, &path).token(&owner.admin_token).send().await.expect(200);
+    app.request(http::Method::DELETE, &format!("{path}?force=true")).token(&owner.admin_token).send().await.expect(200);
     path
 }
 
@@ -80,7 +81,15 @@ fn core() -> Sweep {
         .operation("inventory_update_item", |app, owner| {
             Box::pin(async move { Attempt::at(item(app, owner).await).body(json!({ "unit": "gram" })).shows(SENTINEL) })
         })
-        .operation("inventory_delete_item", |app, owner| Box::pin(async move { Attempt::at(item(app, owner).await) }))
+        .operation("inventory_delete_item", |app, owner| {
+            Box::pin(async move { Attempt::at(format!("{}?force=true", item(app, owner).await)) })
+        })
+        .plain("inventory_get_settings", Attempt::at("/api/inventory/settings").own())
+        .plain(
+            "inventory_update_settings",
+            Attempt::at("/api/inventory/settings").body(json!({ "negativeStock": "warn" })).own(),
+        )
+        .plain("inventory_verify_ledger", Attempt::at("/operator/inventory/ledger"))
         .operation("inventory_restore_item", |app, owner| {
             Box::pin(async move { Attempt::at(format!("{}/restore", deleted_item(app, owner).await)).shows(SENTINEL) })
         })
@@ -114,9 +123,14 @@ fn sweep() -> Sweep {
         sweep_live::add,
         sweep_provision::add,
         sweep_events::add,
+        sweep_flags::add,
         sweep_tasks::add,
         sweep_notifications::add,
         sweep_webhooks::add,
+        sweep_quality::add,
+        sweep_analytics::add,
+        sweep_batches::add,
+        sweep_export::add,
     ];
     adders.into_iter().fold(core(), |sweep, add| add(sweep))
 }
@@ -128,6 +142,7 @@ async fn app(engine: Engine, walls: Walls) -> TestApp {
     let all = everything(&states);
     let types = all.iter().flat_map(|service| service.events.iter().copied());
     states.webhooks.open(Vault::new(&[7; 32]), types).expect("opened once");
+    states.inventory.open(Vault::new(&[7; 32])).expect("opened once");
     TestApp::with(database, all, states.identity).await
 }
 

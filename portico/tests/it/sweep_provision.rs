@@ -1,11 +1,9 @@
-//! How the sweep tries quotas, flags and making a tenant. Not a test by itself: see `sweep`.
+//! How the sweep tries quotas and making a tenant. Not a test by itself: see `sweep`.
 
 use http::Method;
 use serde_json::json;
 use testkit::{Attempt, Sweep, TestApp, TestTenant};
 
-/// A flag of the owner's.
-const FLAG: &str = "sentinel-7f3a.flag";
 /// A quota of the owner's.
 const QUOTA: &str = "sentinel-7f3a.quota";
 
@@ -16,10 +14,6 @@ fn quotas(owner: &TestTenant) -> String {
 async fn set_quota(app: &TestApp, owner: &TestTenant) {
     let put = app.request(Method::PUT, &quotas(owner)).token(&app.superadmin(owner));
     put.header("x-audit-reason", "the sweep").json(&json!({ "quotas": { QUOTA: 5 } })).send().await.expect(200);
-}
-
-async fn set_flag(app: &TestApp, owner: &TestTenant) {
-    app.post(&format!("/api/features/{FLAG}/enable")).token(&owner.admin_token).send().await.expect(200);
 }
 
 pub fn add(sweep: Sweep) -> Sweep {
@@ -43,17 +37,5 @@ pub fn add(sweep: Sweep) -> Sweep {
                 let body = json!({ "slug": slug, "name": "Farm", "admin": { "email": "ada@example.org" } });
                 Attempt::at("/api/v1/tenants/provision").body(body).status(202).shows("running").forbidden()
             })
-        })
-        .operation("flags_list_flags", |app, owner| {
-            Box::pin(async move {
-                set_flag(app, owner).await;
-                Attempt::at("/api/features").shows(FLAG).own()
-            })
-        })
-        .operation("flags_enable_flag", |_, _| {
-            Box::pin(async move { Attempt::at("/api/features/of.whoever.turns.it/enable").own() })
-        })
-        .operation("flags_disable_flag", |_, _| {
-            Box::pin(async move { Attempt::at("/api/features/of.whoever.turns.it/disable").own() })
         })
 }

@@ -1,6 +1,9 @@
-//! A flag: a key of the tenant that is on or off. A key that nobody ever turned on or off has no row.
+//! A flag: what a tenant says of a key, on or off. A key that the tenant never turned has no row.
 //! Not for turning it: see `switch`.
 
+use std::collections::BTreeMap;
+
+use axum::Extension;
 use axum::extract::State;
 use kernel::{Answer, Id, IdKind, TenantId, Timestamp};
 use sea_orm::entity::prelude::*;
@@ -10,6 +13,9 @@ use serde_json::json;
 use service::{App, Operation, Shape};
 use utoipa::ToSchema;
 use web::Caller;
+
+use crate::standing::{DecidedBy, Decision};
+use crate::state::Flags;
 
 /// How many flags a tenant may have.
 pub(crate) const MOST: u64 = 500;
@@ -24,6 +30,7 @@ pub struct Model {
     pub id: FlagId,
     pub key: String,
     pub enabled: bool,
+    pub description: Option<String>,
     pub created_at: Timestamp,
     pub created_by: String,
     pub version: i64,
@@ -36,43 +43,84 @@ pub struct Model {
 pub enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
-store::tenant_entity!(Entity, Flag, "flags.flag", |row: &Model| json!({ "key": row.key, "enabled": row.enabled }));
+store::tenant_entity!(
+    Entity,
+    FlagKind,
+    "flags.flag",
+    |row: &Model| json!({ "key": row.key, "enabled": row.enabled, "description": row.description })
+);
+
+/// Marks the ids of flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlagKind;
+
+/// Names a flag.
+pub type FlagId = Id<FlagKind>;
+
+impl IdKind for FlagKind {
+    const PREFIX: &'static str = "flg";
+}
 
 /// A switch of the tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Flag {
-    /// Names the flag.
-    pub id: FlagId,
+pub(crate) struct Flag {
+    /// Names the tenant's flag; null where the tenant never turned the key.
+    id: Option<FlagId>,
     /// What programs ask for.
-    pub key: String,
-    /// Whether it is on.
-    pub enabled: bool,
-    /// Counts its changes; the ETag is `"v<version>"`.
-    pub version: i64,
+    key: String,
+    /// What it is for: what was said when it was turned, else what the product says of it.
+    description: Option<String>,
+    /// What the tenant says, on or off; null where it never turned the key.
+    enabled: Option<bool>,
+    /// Whether it is on: what holds.
+    effective: bool,
+    /// Whose word holds.
+    decided_by: DecidedBy,
+    /// Counts the changes of the tenant's flag; the ETag is `"v<version>"`.
+    version: Option<i64>,
     /// When it last changed.
-    pub updated_at: Timestamp,
+    updated_at: Option<Timestamp>,
     /// Who changed it last.
-    pub updated_by: String,
+    updated_by: Option<String>,
 }
 
-/// Names a flag.
-pub type FlagId = Id<Flag>;
+impl Flag {
+    /// Returns what the tenant said, and what comes of it.
+    pub fn turned(row: Model, flags: &Flags, decision: Decision) -> Self {
+        let Model { id, key, enabled, description, version, updated_at, updated_by, .. } = row;
+        Self {
+            id: Some(id),
+            description: flags.declared().describe(&key, description),
+            key,
+            enabled: Some(enabled),
+            effective: decision.on,
+            decided_by: decision.by,
+            version: Some(version),
+            updated_at: Some(updated_at),
+            updated_by: Some(updated_by),
+        }
+    }
 
-impl IdKind for Flag {
-    const PREFIX: &'static str = "flg";
-}
-
-impl From<Model> for Flag {
-    fn from(row: Model) -> Self {
-        let Model { id, key, enabled, version, updated_at, updated_by, .. } = row;
-        Self { id, key, enabled, version, updated_at, updated_by }
+    /// Returns a key of which the tenant said nothing.
+    fn untouched(key: &str, flags: &Flags, decision: Decision) -> Self {
+        Self {
+            id: None,
+            description: flags.declared().describe(key, None),
+            key: key.to_owned(),
+            enabled: None,
+            effective: decision.on,
+            decided_by: decision.by,
+            version: None,
+            updated_at: None,
+            updated_by: None,
+        }
     }
 }
 
 /// The flags of the tenant.
 #[derive(Debug, Serialize, ToSchema)]
-struct Flags {
+struct FlagList {
     /// The flags, by key.
     items: Vec<Flag>,
 }
@@ -84,40 +132,32 @@ pub(crate) fn operation() -> Operation {
         .shape(Shape::Success)
         .describe(
             "List the flags",
-            "For the tenant's administrators. Gives all flags that were ever turned on or off, by key, 500 at most. A \
-             key that is not among them has no value: what it switches works as it does without flags.",
+            "For the tenant's administrators. Gives by key every flag that the tenant ever turned, every switch that \
+             operations stand behind, and every key that the platform turned for everybody. `effective` says what \
+             holds, and `decidedBy` why: the platform's word comes before the tenant's, and a key that nobody turned \
+             is on. `enabled` is what the tenant says, null where it never turned the key.",
         )
-        .gives::<Flags>(200, "The flags")
+        .gives::<FlagList>(200, "The flags")
 }
 
-async fn list(State(app): State<App>, Caller(ctx): Caller) -> web::Result {
+async fn list(State(app): State<App>, Caller(ctx): Caller, Extension(flags): Extension<Flags>) -> web::Result {
     let reader = app.store.read(&ctx).await?;
     let rows = reader.select::<Entity>().order_by(Column::Key, Order::Asc).limit(MOST).all().await?;
     reader.close().await?;
-    Ok(Answer::ok(&Flags { items: rows.into_iter().map(Flag::from).collect() })?.into())
-}
-
-/// Says what is wrong with a key, if anything.
-pub(crate) fn check_key(key: &str) -> Result<(), &'static str> {
-    let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'.' | b'-');
-    let begins = key.starts_with(|first: char| first.is_ascii_lowercase());
-    if begins && key.len() <= 100 && key.bytes().all(letter) {
-        return Ok(());
+    // What was read is as good as what was heard of, and the answer does not contradict itself.
+    flags.learn(|standing| {
+        rows.iter().for_each(|row| standing.turn(row.tenant_id, &row.key, row.version, row.enabled));
+    });
+    let others = flags.declared().keys().map(str::to_owned).chain(flags.platform_keys());
+    let mut items: BTreeMap<String, Flag> = others
+        .map(|key| {
+            let flag = Flag::untouched(&key, &flags, flags.decision(ctx.tenant(), &key));
+            (key, flag)
+        })
+        .collect();
+    for row in rows {
+        let decision = flags.decision(row.tenant_id, &row.key);
+        items.insert(row.key.clone(), Flag::turned(row, &flags, decision));
     }
-    Err("a key must have 1 to 100 of a-z, 0-9, _, . and - and begin with a letter")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_short_and_plain() {
-        for sound in ["a", "inventory.adjust", "qc-webhook_2", &"x".repeat(100)] {
-            check_key(sound).expect(sound);
-        }
-        for wrong in ["", "A", "1a", ".a", "a b", "a/b", "ü", "a\0", &"x".repeat(101)] {
-            check_key(wrong).expect_err(wrong);
-        }
-    }
+    Ok(Answer::ok(&FlagList { items: items.into_values().collect() })?.into())
 }

@@ -1,4 +1,5 @@
-//! The first flags of a tenant that is made for somebody. Not for turning them later: see `switch`.
+//! The first flags of a tenant that is made for somebody. There is no event of them: the event that the
+//! tenant is made tells every process to read them. Not for turning them later: see `switch`.
 
 use std::collections::BTreeSet;
 
@@ -10,8 +11,9 @@ use serde_json::{Value, json};
 use service::{NewTenant, Provisioning};
 use tasks::{SagaRun, Step, StepWork};
 
-use crate::flag::{ActiveModel, Column, Entity, MOST, check_key};
+use crate::flag::{ActiveModel, Column, Entity, MOST};
 use crate::switch;
+use crate::turning::check_key;
 
 /// Returns this service's part in making a tenant.
 pub(crate) fn part() -> Provisioning {

@@ -1,61 +1,78 @@
-//! Changes the stock of an item: the item, the ledger line and the event in one transaction. Not
-//! for transfers between places.
+//! Changes the stock of an item, by a delta or to a count. Not for batches and reservations, which have
+//! actions of their own.
 
 use axum::extract::State;
-use kernel::{Answer, Error, Quantity, Text};
-use sea_orm::sea_query::{Expr, ExprTrait as _};
-use sea_orm::{ActiveValue::Set, Condition};
+use kernel::{Answer, Error, Money, Quantity, Result, Text, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use service::{App, Operation, Resource as _, Shape};
-use store::not_found;
+use service::{App, Feature, Operation, Resource as _, Shape};
+use store::{Writer, not_found, version_mismatch};
 use utoipa::ToSchema;
 use web::{Body, Caller, IfMatch, Path};
 
 use crate::item::{self, Item, ItemId};
-use crate::low_stock;
-use crate::movement::{self, Movement, Reason};
+use crate::movement::{Movement, Reason};
+use crate::settings::{self, NegativeStock};
+use crate::stock::{self, MOST, Move};
 
-/// Far below what 64 bits hold, so that a sum cannot overflow.
-const MOST: i64 = 1_000_000_000_000_000;
-
-/// What an adjustment takes.
+/// What an adjustment takes: a delta, or what somebody counted.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct AdjustItem {
-    /// By how many units; negative is out.
+    /// By how many units; negative is out, and 0 is not an adjustment.
     #[schema(minimum = -1_000_000_000_000_000_i64, maximum = 1_000_000_000_000_000_i64)]
-    delta: Quantity,
-    /// Why.
-    reason: Reason,
+    delta: Option<Quantity>,
+    /// How many units there are; with it goes `If-Match`, since somebody may have moved stock meanwhile.
+    #[schema(minimum = 0, maximum = 1_000_000_000_000_000_i64)]
+    count: Option<Quantity>,
+    /// Why; a count is `counted` unless said.
+    reason: Option<Reason>,
     /// What somebody notes about it.
     note: Option<Text<500>>,
+    /// When it happened; now unless said, and never later.
+    occurred_at: Option<Timestamp>,
+    /// What all of it was worth, in minor units of the tenant's currency.
+    #[schema(minimum = 0, maximum = 1_000_000_000_000_000_i64)]
+    amount: Option<Money>,
+    /// What it belongs to elsewhere, such as an order.
+    reference: Option<Text<200>>,
 }
 
 /// An item after its stock was changed, and the ledger line that says so.
 #[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 struct Adjusted {
     /// The item as it is now.
     item: Item,
-    /// The new line of the ledger.
-    movement: Movement,
+    /// The new line of the ledger; null where a count found what was known.
+    movement: Option<Movement>,
+    /// What somebody should know, such as stock below zero.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
 }
+
+/// The switch of this action.
+pub(crate) const SWITCH: Feature = Feature { key: "inventory.adjust", summary: "Changing the stock of items by hand" };
 
 /// Returns `POST /api/inventory/{id}/adjust`.
 pub(crate) fn operation() -> Operation {
     Operation::post("/api/inventory/{id}/adjust", "inventory_adjust_item", adjust)
+        .path::<ItemId>("id")
         .permission("inventory.items.adjust")
+        .feature(SWITCH)
         .shape(Shape::Success)
         .describe(
             "Change an item's stock",
-            "Adds `delta` to the stock, writes a ledger line and `inventory.item.adjusted`, all or nothing. A removal \
-             that leaves the item at or below its `lowStockLevel` writes `inventory.item.low_stock` too, once until \
-             the stock has been above the level by a tenth of it, at least 1. Stock never falls below zero: 409 `inventory.insufficient_stock` says what there is. Concurrent adjustments add up; \
-             `If-Match` is only needed when the delta was computed from a quantity that was read.",
+            "Adds `delta` to the stock, or sets it to `count` (with `If-Match`, else 428), writes a ledger line and \
+             `inventory.item.adjusted`, all or nothing. A removal that leaves no more available than `lowStockLevel` \
+             writes `inventory.item.low_stock` too, once until what is available has been above the level by a tenth \
+             of it, at least 1. Where the policy is `deny`, stock never falls below zero, and what others reserved \
+             stays: 409 `inventory.insufficient_stock` says what there is; `damaged` and `counted` may take what is \
+             reserved, since it is not there. Concurrent adjustments add up; `If-Match` is only needed when the delta \
+             was computed from a quantity that was read.",
         )
         .takes::<AdjustItem>()
         .gives::<Adjusted>(200, "Changed")
-        .problems(&[400, 404, 409, 412, 415])
+        .problems(&[400, 404, 409, 412, 415, 428])
 }
 
 async fn adjust(
@@ -65,49 +82,85 @@ async fn adjust(
     IfMatch(expected): IfMatch,
     Body(input): Body<AdjustItem>,
 ) -> web::Result {
-    let (delta, reason) = (input.delta, input.reason.name());
-    if delta.0 == 0 || !(-MOST..=MOST).contains(&delta.0) {
-        return Err(Error::invalid("request.invalid_body", "the body is not valid")
-            .field("delta", format!("must be from -{MOST} to {MOST} and not 0"))
-            .into());
+    input.check(app.now())?;
+    if input.count.is_some() && expected.is_none() {
+        let message = "send If-Match with the version that you counted against";
+        return Err(Error::precondition("request.version_required", message).status_code(428).into());
     }
     let mut writer = app.store.write(&mut ctx).await?;
-    let after = Expr::col(item::Column::Quantity).add(delta.0);
-    let told = json!({ "delta": delta, "reason": reason });
-    let changed = writer
-        .change::<item::Entity>(id)
-        .expect_version(expected)
-        .set_expr(item::Column::Quantity, after.clone())
-        .set_expr(item::Column::ShortSinceVersion, low_stock::short_since(delta))
-        .guard(Condition::all().add(after.gte(0)))
-        .event_data(move |row| {
-            let mut data = told;
-            data["sku"] = json!(row.sku);
-            data["quantity"] = json!(row.quantity);
-            data
-        })
-        .run_if("adjusted")
-        .await?;
-    let Some(row) = changed else {
-        let found = writer.select::<item::Entity>().id(id).one().await?.ok_or_else(not_found)?;
-        if expected.is_some_and(|version| version != found.version) {
-            return Err(store::version_mismatch().into());
+    let answer = match input.delta {
+        Some(delta) => input.apply(&mut writer, id, delta, expected).await?,
+        None => input.apply_count(&mut writer, id, expected).await?,
+    };
+    let version = answer.item.version;
+    Ok(writer.commit(Answer::ok(&answer)?.version(version)).await?.into())
+}
+
+impl AdjustItem {
+    fn check(&self, now: Timestamp) -> Result<()> {
+        let wrong = |field: &str, why: String| {
+            Err(Error::invalid("request.invalid_body", "the body is not valid").field(field, why))
+        };
+        match (self.delta, self.count) {
+            (Some(delta), None) => stock::check_delta(delta)?,
+            (None, Some(count)) if (0..=MOST).contains(&count.0) => {}
+            (None, Some(_)) => return wrong("count", format!("must be from 0 to {MOST}")),
+            _ => return wrong("delta", "send either delta or count".to_owned()),
         }
-        let message = format!("there are {} {} in stock, {} would be needed", found.quantity.0, found.unit, -delta.0);
-        return Err(Error::conflict("inventory.insufficient_stock", message).into());
-    };
-    let line = movement::ActiveModel {
-        item_id: Set(id),
-        delta: Set(delta),
-        reason: Set(reason),
-        note: Set(input.note.map(String::from)),
-        ..Default::default()
-    };
-    let movement = writer.append::<movement::Entity>(line).await?;
-    if let Some(event) = low_stock::event(&row) {
-        writer.record(event).await?;
+        if self.delta.is_some() && self.reason.is_none() {
+            return wrong("reason", "must say why the stock changes".to_owned());
+        }
+        if self.amount.is_some_and(|amount| !(0..=MOST).contains(&amount.0)) {
+            return wrong("amount", format!("must be from 0 to {MOST}"));
+        }
+        if self.occurred_at.is_some_and(|at| at > now) {
+            return wrong("occurredAt", "must not be later than now".to_owned());
+        }
+        Ok(())
     }
-    let version = row.version;
-    let answer = Answer::ok(&Adjusted { item: Item::view(&row), movement: movement.into() })?.version(version);
-    Ok(writer.commit(answer).await?.into())
+
+    async fn apply(
+        self,
+        writer: &mut Writer<'_>,
+        id: ItemId,
+        delta: Quantity,
+        expected: Option<i64>,
+    ) -> Result<Adjusted> {
+        let asked = Move {
+            note: self.note.map(String::from),
+            occurred_at: self.occurred_at,
+            amount: self.amount,
+            reference: self.reference.map(String::from),
+            expected,
+            ..Move::new(id, delta, self.reason.unwrap_or(Reason::Counted))
+        };
+        let (row, line) = stock::apply(writer, asked).await?;
+        let warning = warning(writer, &row, delta).await?;
+        Ok(Adjusted { item: Item::view(&row), movement: Some(line.into()), warning })
+    }
+
+    async fn apply_count(self, writer: &mut Writer<'_>, id: ItemId, expected: Option<i64>) -> Result<Adjusted> {
+        let found = writer.select::<item::Entity>().id(id).lock().one().await?.ok_or_else(not_found)?;
+        if expected.is_some_and(|version| version != found.version) {
+            return Err(version_mismatch());
+        }
+        match self.count.map_or(0, |count| count.0 - found.quantity.0) {
+            0 => Ok(Adjusted { item: Item::view(&found), movement: None, warning: None }),
+            delta => self.apply(writer, id, Quantity(delta), expected).await,
+        }
+    }
+}
+
+/// Says that stock is below zero, where the policy asks for that.
+async fn warning(writer: &Writer<'_>, row: &item::Model, delta: Quantity) -> Result<Option<String>> {
+    if delta.0 > 0 || row.quantity.0 >= row.reserved.0 {
+        return Ok(None);
+    }
+    let policy = match row.negative_stock.as_deref().and_then(NegativeStock::named) {
+        Some(policy) => policy,
+        None => settings::of(writer).await?,
+    };
+    let (there, reserved, unit) = (row.quantity.0, row.reserved.0, &row.unit);
+    Ok((policy == NegativeStock::Warn)
+        .then(|| format!("there are {there} {unit} in stock now, and {reserved} reserved")))
 }

@@ -1,12 +1,14 @@
 //! An item that is kept in stock. Its quantity is the sum of its ledger, so only movements change
 //! it; everything else is described here. Not for batches or reservations.
 
-use kernel::{Id, IdKind, Quantity, Result, TenantId, Text, Timestamp};
+use kernel::{Id, IdKind, Money, Quantity, Result, TenantId, Text, Timestamp};
 use sea_orm::entity::prelude::*;
 use sea_orm::{NotSet, Set};
 use serde::{Deserialize, Serialize};
 use service::{Field, FieldKind, Permissions, Resource, Shape, Spec, UpdateVerb, set_if};
 use utoipa::ToSchema;
+
+use crate::settings::NegativeStock;
 
 /// A row of the table.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -24,6 +26,9 @@ pub struct Model {
     pub low_stock_level: Option<Quantity>,
     /// The version with which the item became short; nothing while it is not. See `low_stock`.
     pub short_since_version: Option<i64>,
+    pub reserved: Quantity,
+    pub unit_cost: Option<Money>,
+    pub negative_stock: Option<String>,
     pub created_at: Timestamp,
     pub created_by: String,
     pub version: i64,
@@ -56,8 +61,16 @@ pub struct Item {
     pub unit: String,
     /// How many units are in stock: the sum of the item's movements.
     pub quantity: Quantity,
-    /// At or below this many units the item is short.
+    /// How many of them are held by reservations.
+    pub reserved: Quantity,
+    /// How many are there for whoever asks: those in stock that nobody reserved.
+    pub available: Quantity,
+    /// At or below this many available units the item is short.
     pub low_stock_level: Option<Quantity>,
+    /// What one unit is worth, in minor units of the tenant's currency.
+    pub unit_cost: Option<Money>,
+    /// What happens when somebody takes more than there is; null is the tenant's policy.
+    pub negative_stock: Option<NegativeStock>,
     /// Counts its changes; the ETag is `"v<version>"`.
     pub version: i64,
     /// When it was created.
@@ -87,9 +100,14 @@ pub struct CreateItem {
     pub description: Option<Text<2000>>,
     /// What its quantity counts; `piece` unless said.
     pub unit: Option<Text<32>>,
-    /// At or below this many units the item is short.
+    /// At or below this many available units the item is short.
     #[schema(minimum = 0)]
     pub low_stock_level: Option<Quantity>,
+    /// What one unit is worth, in minor units of the tenant's currency.
+    #[schema(minimum = 0, maximum = 1_000_000_000_000_i64)]
+    pub unit_cost: Option<Money>,
+    /// What happens when somebody takes more than there is; the tenant's policy unless said.
+    pub negative_stock: Option<NegativeStock>,
 }
 
 /// What changing an item takes: the fields to set.
@@ -104,9 +122,14 @@ pub struct UpdateItem {
     pub description: Option<Text<2000>>,
     /// What its quantity counts.
     pub unit: Option<Text<32>>,
-    /// At or below this many units the item is short.
+    /// At or below this many available units the item is short.
     #[schema(minimum = 0)]
     pub low_stock_level: Option<Quantity>,
+    /// What one unit is worth, in minor units of the tenant's currency.
+    #[schema(minimum = 0, maximum = 1_000_000_000_000_i64)]
+    pub unit_cost: Option<Money>,
+    /// What happens when somebody takes more than there is; the tenant's policy unless said.
+    pub negative_stock: Option<NegativeStock>,
 }
 
 impl Resource for Item {
@@ -138,7 +161,10 @@ impl Resource for Item {
             "description",
             "unit",
             "quantity",
+            "reserved",
             "lowStockLevel",
+            "unitCost",
+            "negativeStock",
             "version",
             "createdAt",
             "updatedAt",
@@ -164,7 +190,11 @@ impl Resource for Item {
             description: row.description.clone(),
             unit: row.unit.clone(),
             quantity: row.quantity,
+            reserved: row.reserved,
+            available: Quantity(row.quantity.0 - row.reserved.0),
             low_stock_level: row.low_stock_level,
+            unit_cost: row.unit_cost,
+            negative_stock: row.negative_stock.as_deref().and_then(NegativeStock::named),
             version: row.version,
             created_at: row.created_at,
             updated_at: row.updated_at,
@@ -179,7 +209,10 @@ impl Resource for Item {
             description: Set(input.description.map(String::from)),
             unit: Set(input.unit.map_or_else(|| "piece".to_owned(), String::from)),
             quantity: Set(Quantity(0)),
+            reserved: Set(Quantity(0)),
             low_stock_level: Set(level(input.low_stock_level)?),
+            unit_cost: Set(cost(input.unit_cost)?),
+            negative_stock: Set(input.negative_stock.map(|policy| policy.name().to_owned())),
             ..Default::default()
         })
     }
@@ -194,6 +227,11 @@ impl Resource for Item {
                 Some(level) => Set(Some(level)),
                 None => NotSet,
             },
+            unit_cost: match cost(input.unit_cost)? {
+                Some(cost) => Set(Some(cost)),
+                None => NotSet,
+            },
+            negative_stock: input.negative_stock.map_or(NotSet, |policy| Set(Some(policy.name().to_owned()))),
             ..Default::default()
         })
     }
@@ -205,4 +243,15 @@ fn level(level: Option<Quantity>) -> Result<Option<Quantity>> {
             .field("lowStockLevel", "must not be negative"));
     }
     Ok(level)
+}
+
+/// The most that one unit may be worth: its sum over all that can be counted fits.
+pub(crate) const DEAREST: i64 = 1_000_000_000_000;
+
+fn cost(cost: Option<Money>) -> Result<Option<Money>> {
+    if cost.is_some_and(|cost| !(0..=DEAREST).contains(&cost.0)) {
+        return Err(kernel::Error::invalid("request.invalid_body", "the body is not valid")
+            .field("unitCost", format!("must be from 0 to {DEAREST}")));
+    }
+    Ok(cost)
 }

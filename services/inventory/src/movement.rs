@@ -2,7 +2,7 @@
 //! quantity is the sum of its lines.
 
 use axum::extract::State;
-use kernel::{Answer, Cursor, Error, Id, IdKind, Quantity, TenantId, Timestamp};
+use kernel::{Answer, Cursor, Error, Id, IdKind, Money, Quantity, TenantId, Timestamp};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::Order;
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,7 @@ use store::not_found;
 use utoipa::ToSchema;
 use web::{Caller, Path, Query};
 
+use crate::batch::BatchId;
 use crate::item::{self, ItemId};
 
 /// A row of the table.
@@ -25,6 +26,12 @@ pub struct Model {
     pub delta: Quantity,
     pub reason: String,
     pub note: Option<String>,
+    /// When it happened, where that is not when it was written.
+    pub occurred_at: Option<Timestamp>,
+    pub batch_id: Option<BatchId>,
+    pub amount: Option<Money>,
+    pub reference: Option<String>,
+    pub reverses: Option<MovementId>,
     pub created_at: Timestamp,
     pub created_by: String,
 }
@@ -60,6 +67,16 @@ impl Reason {
     pub(crate) fn name(self) -> String {
         serde_json::to_value(self).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
     }
+
+    /// Returns the reason with this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        serde_json::from_value(name.into()).ok()
+    }
+
+    /// Says whether somebody chooses to take the units, and so must leave what others reserved.
+    pub(crate) fn leaves_reservations(self) -> bool {
+        !matches!(self, Self::Damaged | Self::Counted)
+    }
 }
 
 /// A change of an item's stock.
@@ -76,6 +93,16 @@ pub struct Movement {
     pub reason: String,
     /// What somebody noted about it.
     pub note: Option<String>,
+    /// When it happened.
+    pub occurred_at: Timestamp,
+    /// The batch that moved, where it was one.
+    pub batch_id: Option<BatchId>,
+    /// What all of it was worth, in minor units of the tenant's currency.
+    pub amount: Option<Money>,
+    /// What it belongs to elsewhere, such as an order.
+    pub reference: Option<String>,
+    /// The movement that this one takes back.
+    pub reverses: Option<MovementId>,
     /// When it was written.
     pub created_at: Timestamp,
     /// Who wrote it.
@@ -97,6 +124,11 @@ impl From<Model> for Movement {
             delta: row.delta,
             reason: row.reason,
             note: row.note,
+            occurred_at: row.occurred_at.unwrap_or(row.created_at),
+            batch_id: row.batch_id,
+            amount: row.amount,
+            reference: row.reference,
+            reverses: row.reverses,
             created_at: row.created_at,
             created_by: row.created_by,
         }
@@ -122,10 +154,10 @@ struct Asked {
 /// Returns `GET /api/inventory/{id}/logs`.
 pub(crate) fn operation() -> Operation {
     Operation::get("/api/inventory/{id}/logs", "inventory_list_movements", list)
+        .path::<ItemId>("id")
         .permission("inventory.movements.read")
         .shape(Shape::Success)
-        .query::<u64>("limit", "How many at most, up to 200; 50 unless said.")
-        .query::<String>("cursor", "Where to go on: `next` of the page before.")
+        .paged()
         .describe("List an item's movements", "Gives the item's ledger, newest first; of a deleted item too.")
         .gives::<MovementPage>(200, "A page")
         .problems(&[400, 404])

@@ -34,6 +34,7 @@ const PREFER: HeaderName = HeaderName::from_static("prefer");
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ProvisionTenant {
     /// Its short name in addresses, for good: 3 to 40 of a-z, 0-9 and -.
+    #[schema(pattern = "^[a-z0-9][a-z0-9-]{1,38}[a-z0-9]$")]
     slug: String,
     /// Its name for people.
     name: Text<100>,

@@ -64,6 +64,7 @@ struct Quotas {
 pub(crate) fn operations() -> [Operation; 2] {
     [
         Operation::get(PATH, "tenants_get_quotas", get)
+            .path::<TenantId>("tenantId")
             .permission("tenants.quotas.read")
             .describe(
                 "Get a tenant's quotas",
@@ -75,6 +76,7 @@ pub(crate) fn operations() -> [Operation; 2] {
             .gives_other(304, "Unchanged", &[])
             .problems(&[400, 404]),
         Operation::new(Method::PUT, PATH, "tenants_replace_quotas", put)
+            .path::<TenantId>("tenantId")
             .permission("tenants.quotas.write")
             .describe(
                 "Replace a tenant's quotas",

@@ -27,6 +27,7 @@ pub(crate) fn operations() -> [Operation; 2] {
                  and an `Idempotency-Key` is not stored.";
     [
         Operation::post("/api/v1/tenants/{tenantId}/suspend", "tenants_suspend_tenant", suspend)
+            .path::<TenantId>("tenantId")
             .permission("tenants.tenants.suspend")
             .describe(
                 "Suspend a tenant",
@@ -40,6 +41,7 @@ pub(crate) fn operations() -> [Operation; 2] {
             .gives::<Tenant>(200, "Suspended")
             .problems(&[400, 404, 409, 415]),
         Operation::post("/api/v1/tenants/{tenantId}/activate", "tenants_activate_tenant", activate)
+            .path::<TenantId>("tenantId")
             .permission("tenants.tenants.suspend")
             .describe(
                 "Activate a tenant",

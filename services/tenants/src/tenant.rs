@@ -119,8 +119,7 @@ pub(crate) fn operations() -> [Operation; 3] {
             .permission("tenants.tenants.read")
             .query::<TenantState>("state", "Only those in this state.")
             .query::<String>("slugPrefix", "Only those whose slug begins so.")
-            .query::<u64>("limit", "How many at most, up to 200; 50 unless said.")
-            .query::<String>("cursor", "Where to go on: `next` of the page before.")
+            .paged()
             .describe(
                 "List tenants",
                 "For superadmins. Gives a page of all tenants in the order of their making and the cursor of the next.",
@@ -128,6 +127,7 @@ pub(crate) fn operations() -> [Operation; 3] {
             .gives::<TenantPage>(200, "A page")
             .problems(&[400]),
         Operation::get(ONE, "tenants_get_tenant", get)
+            .path::<TenantId>("tenantId")
             .permission("tenants.tenant.read")
             .describe(
                 "Get a tenant",
@@ -138,6 +138,7 @@ pub(crate) fn operations() -> [Operation; 3] {
             .gives_other(304, "Unchanged", &[])
             .problems(&[400, 404]),
         Operation::new(Method::PATCH, ONE, "tenants_update_tenant", update)
+            .path::<TenantId>("tenantId")
             .permission("tenants.tenant.write")
             .describe(
                 "Change a tenant",

@@ -21,7 +21,9 @@ use crate::state::Webhooks;
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = WebhookEndpointWithSecret)]
 pub(crate) struct EndpointWithSecret {
-    /// The signing secret, as the Standard Webhooks libraries take it; it is shown only now.
+    /// The signing secret, as the Standard Webhooks libraries take it; it is shown only now, and not in the
+    /// stored answer of a request that is sent again.
+    #[schema(required = false)]
     pub secret: String,
     /// The endpoint.
     #[serde(flatten)]

@@ -53,10 +53,9 @@ pub(crate) fn operations() -> [Operation; 2] {
     [
         Operation::get("/api/webhooks/deliveries", "webhooks_list_deliveries", list)
             .permission("webhooks.endpoints.read")
-            .query::<String>("endpointId", "Only those to this endpoint.")
+            .query::<EndpointId>("endpointId", "Only those to this endpoint.")
             .query::<State>("state", "Only those in this state.")
-            .query::<u64>("limit", "How many at most, up to 200; 50 unless said.")
-            .query::<String>("cursor", "Where to go on: `next` of the page before.")
+            .paged()
             .describe(
                 "List deliveries",
                 "Gives what was sent and what is on its way, newest first. Deliveries that have \
@@ -65,6 +64,7 @@ pub(crate) fn operations() -> [Operation; 2] {
             .gives::<DeliveryPage>(200, "A page")
             .problems(&[400]),
         Operation::get("/api/webhooks/deliveries/{id}", "webhooks_get_delivery", get)
+            .path::<DeliveryId>("id")
             .permission("webhooks.endpoints.read")
             .describe(
                 "Get a delivery",

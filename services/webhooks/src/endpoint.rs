@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use service::{Field, FieldKind, Permissions, Resource, Shape, Spec, UpdateVerb};
 use utoipa::ToSchema;
 
-use crate::pattern;
+use crate::pattern::{self, Pattern};
 
 /// The most that an endpoint may ask for; more is what it gets without a rate.
 const FASTEST: u32 = 1_000;
@@ -105,11 +105,13 @@ impl IdKind for Endpoint {
 #[schema(as = CreateWebhookEndpoint)]
 pub struct CreateEndpoint {
     /// Where messages are posted to: `https://`, without user name, fragment, or an address that is not public.
+    #[schema(pattern = "^https?://", max_length = 2048)]
     pub url: String,
     /// What it is for.
     pub description: Option<Text<500>>,
     /// The types that it gets; `*` at the end of a pattern stands for any ending. All unless said.
     #[serde(default)]
+    #[schema(value_type = Vec<Pattern>, max_items = 50)]
     pub events: Vec<String>,
     /// Whether messages are sent to it; yes unless said.
     pub enabled: Option<bool>,
@@ -124,10 +126,12 @@ pub struct CreateEndpoint {
 #[schema(as = UpdateWebhookEndpoint)]
 pub struct UpdateEndpoint {
     /// Where messages are posted to.
+    #[schema(pattern = "^https?://", max_length = 2048)]
     pub url: Option<String>,
     /// What it is for.
     pub description: Option<Text<500>>,
     /// The types that it gets; an empty list means all.
+    #[schema(value_type = Option<Vec<Pattern>>, max_items = 50)]
     pub events: Option<Vec<String>>,
     /// Whether messages are sent to it; `true` also takes a switched-off one back into service.
     pub enabled: Option<bool>,

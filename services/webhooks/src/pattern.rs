@@ -1,7 +1,10 @@
 //! Which events go to which endpoint: what may leave the house at all, and the patterns that an
 //! endpoint chooses by. Not for who may read the log, which the types' audiences say.
 
+use std::borrow::Cow;
+
 use kernel::{Error, Result};
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
 
 /// Audit of signing in and of credentials stays in the house, where administrators read it: it tells
 /// of people's addresses and habits, and a receiver has no use for it but to watch them.
@@ -26,6 +29,21 @@ pub(crate) const TESTED: &str = "webhooks.endpoint.tested";
 
 const MOST: usize = 50;
 const LONGEST: usize = 100;
+
+/// What a pattern looks like, for the document.
+pub(crate) enum Pattern {}
+
+impl utoipa::PartialSchema for Pattern {
+    fn schema() -> RefOr<Schema> {
+        let text = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(LONGEST));
+        text.pattern(Some("^[a-z0-9_.]*[*]?$")).into()
+    }
+}
+impl utoipa::ToSchema for Pattern {
+    fn name() -> Cow<'static, str> {
+        "WebhookEventPattern".into()
+    }
+}
 
 /// Says whether events of this type may be sent out at all.
 pub(crate) fn may_leave(kind: &str) -> bool {

@@ -12,6 +12,7 @@ use crate::test_event::{accepted, switched_off};
 /// Returns `POST /api/webhooks/deliveries/{id}/replay`.
 pub(crate) fn operation() -> Operation {
     Operation::post("/api/webhooks/deliveries/{id}/replay", "webhooks_replay_delivery", replay)
+        .path::<DeliveryId>("id")
         .permission("webhooks.endpoints.write")
         .describe(
             "Send a delivery again",

@@ -60,6 +60,7 @@ struct Errand {
 /// Returns `POST /api/webhooks/endpoints/{id}/replay-missing`.
 pub(crate) fn operation() -> Operation {
     Operation::post("/api/webhooks/endpoints/{id}/replay-missing", "webhooks_replay_missing", ask)
+        .path::<EndpointId>("id")
         .permission("webhooks.endpoints.write")
         .describe(
             "Send what an endpoint has missed",

@@ -19,6 +19,7 @@ use crate::state::Webhooks;
 /// Returns `POST /api/webhooks/endpoints/{id}/rotate-secret`.
 pub(crate) fn operation() -> Operation {
     Operation::post("/api/webhooks/endpoints/{id}/rotate-secret", "webhooks_rotate_secret", rotate)
+        .path::<EndpointId>("id")
         .permission("webhooks.endpoints.write")
         .describe(
             "Rotate an endpoint's secret",

@@ -27,6 +27,7 @@ struct TestAsked {
 /// Returns `POST /api/webhooks/endpoints/{id}/test`.
 pub(crate) fn operation() -> Operation {
     Operation::post("/api/webhooks/endpoints/{id}/test", "webhooks_test_endpoint", test)
+        .path::<EndpointId>("id")
         .permission("webhooks.endpoints.write")
         .describe(
             "Send a test message",

@@ -16,6 +16,7 @@ use crate::state::Webhooks;
 /// Returns `PATCH /api/webhooks/endpoints/{id}`.
 pub(crate) fn operation() -> Operation {
     Operation::new(Method::PATCH, Endpoint::SPEC.item_path, "webhooks_update_endpoint", update)
+        .path::<EndpointId>("id")
         .permission("webhooks.endpoints.write")
         .describe(
             "Change an endpoint",

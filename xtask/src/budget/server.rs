@@ -80,8 +80,20 @@ impl Server {
         serde_json::from_str(text).map_err(|error| format!("POST {path} was not answered with JSON: {error}"))
     }
 
+    /// Asks with a token and, unless it is null, JSON; insists on success and returns the JSON of the answer.
+    pub fn call(&self, method: &str, path: &str, token: &str, body: &Value) -> Outcome<Value> {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let head = format!("Authorization: Bearer {token}\r\n");
+        let answer = self.send(method, path, &head, &body).map_err(|error| format!("{method} {path}: {error}"))?;
+        let (head, text) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        if !head.starts_with("HTTP/1.1 2") {
+            return Err(format!("{method} {path} was answered `{}`: {text}", head.lines().next().unwrap_or_default()));
+        }
+        if text.is_empty() { Ok(Value::Null) } else { serde_json::from_str(text).map_err(|error| error.to_string()) }
+    }
+
     fn exchange(&self, method: &str, path: &str, body: &str) -> Outcome<String> {
-        let answer = self.send(method, path, body).map_err(|error| format!("{method} {path}: {error}"))?;
+        let answer = self.send(method, path, "", body).map_err(|error| format!("{method} {path}: {error}"))?;
         let line = answer.lines().next().unwrap_or_default();
         match line.split(' ').nth(1) {
             Some("200") => Ok(answer),
@@ -89,7 +101,7 @@ impl Server {
         }
     }
 
-    fn send(&self, method: &str, path: &str, body: &str) -> std::io::Result<String> {
+    fn send(&self, method: &str, path: &str, more: &str, body: &str) -> std::io::Result<String> {
         let mut stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
         let host = self.address;
@@ -97,7 +109,7 @@ impl Server {
             0 => String::new(),
             length => format!("Content-Type: application/json\r\nContent-Length: {length}\r\n"),
         };
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{about}\r\n");
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{more}{about}\r\n");
         stream.write_all(format!("{head}{body}").as_bytes())?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;

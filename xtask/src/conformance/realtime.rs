@@ -5,15 +5,13 @@
 //! and naming the programs that it starts itself (Python, Redis). Not for: the checks, which are in
 //! `xtask/conformance/realtime`.
 
-mod python;
-
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::node::Suite;
-use super::subject;
+use super::{python, subject};
 use crate::budget::server::Server;
 use crate::postgres::{self, Mode, Postgres};
 use crate::workspace::{self, Outcome};
@@ -40,7 +38,7 @@ pub fn run(arguments: &[String]) -> Outcome {
     };
     let binary = subject::binary("realtime", arguments)?;
     let suite = Suite::prepare("realtime")?;
-    let python = python::prepare()?;
+    let python = python::prepare("realtime")?;
     let (folder, postgres) = (subject::folder("realtime")?, postgres::prepare(Mode::Wanted)?);
     let smtp_port = free_port()?;
 

@@ -49,6 +49,7 @@ pub(super) fn parameters<R: Resource>() -> Vec<Parameter> {
         name: name.to_owned(),
         summary,
         schema: schema.into(),
+        required: false,
     };
     let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(MOST as f64));
     let boolean = || ObjectBuilder::new().schema_type(Type::Boolean);

@@ -75,8 +75,7 @@ pub(super) fn operation(catalogue: Arc<Catalogue>) -> Operation {
         .query::<i64>("after", "Only events after this position.")
         .query::<String>("type", "Only this type.")
         .query::<String>("subject", "Only events about this id.")
-        .query::<u64>("limit", "How many at most, up to 200; 50 unless said.")
-        .query::<String>("cursor", "Where to go on: `next` of the page before.")
+        .paged()
         .describe(
             "List events",
             "Gives what happened in the tenant, oldest first, as far as the caller may learn of it. A reader that has \

@@ -20,6 +20,7 @@ use store::Event;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
 use web::{Caller, Principal, Query, Standing};
 
 use super::READ_TENANTS;
@@ -47,6 +48,16 @@ struct Asked {
     tenant: Option<String>,
 }
 
+/// A list of types, for the document.
+struct Kinds;
+
+impl utoipa::PartialSchema for Kinds {
+    fn schema() -> RefOr<Schema> {
+        let one = r"\s*([*]|[a-z0-9._]+([.][*])?)\s*";
+        ObjectBuilder::new().schema_type(Type::String).pattern(Some(format!("^({one}(,{one}){{0,49}})?$"))).into()
+    }
+}
+
 pub(super) fn operation(catalogue: Arc<Catalogue>) -> Operation {
     let reads = Arc::new(Semaphore::new(READS));
     let handler = move |state: State<App>,
@@ -60,7 +71,7 @@ pub(super) fn operation(catalogue: Arc<Catalogue>) -> Operation {
     Operation::get("/api/events/stream", "events_stream_events", handler)
         .permission("events.members.read")
         .live()
-        .query::<String>(
+        .query::<Kinds>(
             "types",
             "Only these types, with commas between them; `inventory.item.*` takes all that begin so.",
         )

@@ -24,9 +24,9 @@ async fn a_flag_is_made_turned_and_listed_with_one_event_a_change() {
         assert_eq!(
             told,
             [
-                json!({ "key": "qc.webhook", "enabled": true }),
-                json!({ "key": "qc.webhook", "enabled": false }),
-                json!({ "key": "ai.inference", "enabled": false }),
+                json!({ "key": "qc.webhook", "enabled": true, "description": null }),
+                json!({ "key": "qc.webhook", "enabled": false, "description": null }),
+                json!({ "key": "ai.inference", "enabled": false, "description": null }),
             ]
         );
         assert!(events(&app, &other).await.is_empty());
@@ -93,7 +93,7 @@ async fn nobody_but_an_administrator_turns_flags_and_nonsense_changes_nothing() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn there_are_only_so_many_flags() {
-    let app = testkit::TestApp::sqlite(vec![flags::service()]).await;
+    let app = testkit::TestApp::sqlite(vec![flags::service(vec![])]).await;
     let tenant = app.tenant("farm").await;
     for number in 0..500 {
         turn(&app, &tenant, &format!("f{number}"), "enable").await.expect(200);

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::settings::Settings;
 
-/// The longest password that is looked at, in bytes; longer ones are refused, never cut.
+/// The longest password that is looked at, in characters; longer ones are refused, never cut.
 const LONGEST: usize = 512;
 
 /// A password as it was typed. It does not print itself.
@@ -24,7 +24,7 @@ pub(crate) struct Password(String);
 impl Password {
     fn new(text: String) -> Result<Self, String> {
         let known = if text.is_empty() { Err("must not be empty") } else { Ok(()) };
-        let fits = if text.len() > LONGEST { Err("must have at most 512 bytes") } else { Ok(()) };
+        let fits = if text.chars().count() > LONGEST { Err("must have at most 512 characters") } else { Ok(()) };
         known.and(fits).map_err(str::to_owned)?;
         Ok(Self(text))
     }

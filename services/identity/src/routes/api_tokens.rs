@@ -31,8 +31,10 @@ struct CreateApiToken {
     /// What it is for.
     name: Text<100>,
     /// The permissions that it is limited to; without them, all that its owner has.
+    #[schema(examples(json!(["inventory.items.read"])))]
     scopes: Option<Vec<String>>,
     /// For how many days it works: 1 to 365; 90 unless said.
+    #[schema(minimum = 1, maximum = 365)]
     expires_in_days: Option<u64>,
 }
 
@@ -57,7 +59,8 @@ struct ApiTokenView {
 /// A new API token.
 #[derive(Debug, Serialize, ToSchema)]
 struct NewApiToken {
-    /// The token; it is shown only now.
+    /// The token; it is shown only now, and not in the stored answer of a request that is sent again.
+    #[schema(required = false)]
     token: String,
     /// What is remembered of it.
     #[serde(flatten)]
@@ -88,6 +91,7 @@ pub(crate) fn operations() -> [Operation; 3] {
             .gives::<NewApiToken>(201, "Made")
             .problems(&[400, 403, 409, 415]),
         Operation::new(http::Method::DELETE, "/api/auth/tokens/{id}", "identity_revoke_token", revoke)
+            .path::<TokenId>("id")
             .access(Access::Session)
             .describe("Revoke an API token", "It stops working within a second, everywhere.")
             .gives_other(204, "Revoked", &[])
@@ -167,11 +171,9 @@ async fn create(
     };
     let row = writer.insert::<Entity>(row).await?;
     let location = format!("/api/auth/tokens/{}", row.id);
-    let id = row.id;
     let created = NewApiToken { token: secret.text(), shown: shown(row)? };
     // The stored answer of a repeated request must not hold the token: it is shown once.
-    let stored = Answer::created(location.clone(), &serde_json::json!({ "id": id }))?;
-    writer.commit(stored).await?;
+    writer.commit(Answer::created(location.clone(), &created.shown)?).await?;
     Ok(not_stored(Answer::created(location, &created)?))
 }
 

@@ -67,7 +67,9 @@ struct InvitationView {
 /// A new invitation.
 #[derive(Debug, Serialize, ToSchema)]
 struct NewInvitation {
-    /// The code to accept with; it is shown only now, and in the letter.
+    /// The code to accept with; it is shown only now, not in the stored answer of a request that is sent again,
+    /// and in the letter.
+    #[schema(required = false)]
     code: String,
     /// What is remembered of it.
     #[serde(flatten)]
@@ -110,6 +112,7 @@ pub(crate) fn operations() -> [Operation; 4] {
             .describe("List invitations", "Lists open and accepted invitations, without their codes.")
             .gives::<Invitations>(200, "The invitations"),
         Operation::new(http::Method::DELETE, "/api/auth/invitations/{id}", "identity_withdraw_invitation", withdraw)
+            .path::<InvitationId>("id")
             .permission("identity.members.invite")
             .describe("Withdraw an invitation", "Its code stops working.")
             .gives_other(204, "Withdrawn", &[])

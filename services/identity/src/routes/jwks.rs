@@ -30,6 +30,7 @@ pub(crate) fn operation() -> Operation {
              until its last token has run out, so five minutes of caching are safe.",
         )
         .gives::<Jwks>(200, "The keys")
+        .called(200, "application/jwk-set+json")
 }
 
 async fn jwks(State(app): State<App>, Extension(identity): Extension<Identity>) -> Result<Response, Problem> {

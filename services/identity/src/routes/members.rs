@@ -98,6 +98,7 @@ pub(crate) fn operations() -> [Operation; 4] {
             .gives::<Members>(200, "A page")
             .problems(&[400]),
         Operation::new(http::Method::PATCH, "/api/v1/identity/members/{id}", "identity_change_member", change)
+            .path::<UserId>("id")
             .permission("identity.members.write")
             .describe("Change a member's role", rule)
             .takes::<ChangeMember>()
@@ -110,6 +111,7 @@ pub(crate) fn operations() -> [Operation; 4] {
             .gives::<MemberView>(200, "Changed")
             .problems(&[400, 404, 409, 415]),
         Operation::new(http::Method::DELETE, "/api/v1/identity/members/{id}", "identity_remove_member", remove)
+            .path::<UserId>("id")
             .permission("identity.members.write")
             .describe(
                 "Remove a member",

@@ -46,6 +46,7 @@ struct Register {
     /// The name of the new organisation.
     organization_name: Text<100>,
     /// Its short name: 3 to 40 of a-z, 0-9 and -; made from the name where it is left out.
+    #[schema(pattern = "^[a-z0-9][a-z0-9-]{1,38}[a-z0-9]$")]
     organization_slug: Option<String>,
 }
 

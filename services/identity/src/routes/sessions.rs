@@ -54,6 +54,7 @@ pub(crate) fn operations() -> [Operation; 3] {
             .describe("My sessions", "Lists where the caller is signed in to the organisation.")
             .gives::<Sessions>(200, "The sessions"),
         Operation::new(http::Method::DELETE, "/api/auth/sessions/{id}", "identity_revoke_session", revoke)
+            .path::<SessionId>("id")
             .access(Access::Session)
             .describe(
                 "End a session",

@@ -27,6 +27,7 @@ const LIFETIME: Duration = Duration::from_secs(30);
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct CreateTicket {
     /// The path of the connection, without its query, such as `/api/events/stream`.
+    #[schema(value_type = String, max_length = 500, pattern = "^/[^?#\\s\\u0000-\\u001f\\u007f-\\u009f]*$")]
     path: Text<500>,
 }
 

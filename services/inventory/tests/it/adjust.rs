@@ -34,7 +34,10 @@ async fn item_ledger_and_event_change_together_or_not_at_all() {
         assert_eq!(events["items"].as_array().map(Vec::len), logs["items"].as_array().map(Vec::len));
         assert_eq!(
             events["items"][0]["data"],
-            json!({ "delta": 10, "quantity": 10, "reason": "received", "sku": "A" })
+            json!({
+                "delta": 10, "quantity": 10, "reason": "received", "sku": "A",
+                "occurredAt": "2026-11-21T08:00:00.000000Z"
+            })
         );
     }
 }

@@ -38,7 +38,8 @@ async fn an_item_becomes_short_once_until_its_stock_was_clearly_above_the_level(
         adjust(&app, &tenant, &path, -1).await;
         let first = told(&app, &tenant).await;
         let wanted = json!({
-            "sku": "A", "name": "Item A", "unit": "piece", "quantity": 20, "lowStockLevel": 20,
+            "sku": "A", "name": "Item A", "unit": "piece", "quantity": 20, "available": 20,
+            "lowStockLevel": 20,
             "crossing": first[0]["crossing"],
         });
         assert_eq!(first, [wanted]);

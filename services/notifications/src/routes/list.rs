@@ -90,8 +90,7 @@ pub(crate) fn operation() -> Operation {
     Operation::get("/api/notifications", "notifications_list_notifications", list)
         .query::<bool>("unread", "`true`: only what is unread.")
         .query::<NotificationType>("type", "Only this type.")
-        .query::<u64>("limit", "How many at most, up to 200; 50 unless said.")
-        .query::<String>("cursor", "Where to go on: `next` of the page before.")
+        .paged()
         .describe(
             "List notifications",
             "Gives the caller's own notifications in the organisation, newest first, and how many are unread. \

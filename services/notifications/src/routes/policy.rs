@@ -49,7 +49,7 @@ struct NotificationPolicy {
     rules: Vec<PolicyRule>,
     /// From how many units on an adjustment is a large one.
     #[serde(default = "usual")]
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 1000000000000000i64)]
     large_adjustment_threshold: i64,
 }
 

@@ -43,6 +43,7 @@ struct ReadAll {
 pub(crate) fn operations() -> [Operation; 3] {
     let one = |operation: Operation| {
         operation
+            .path::<NotificationId>("id")
             .describe(
                 "Mark a notification as read",
                 "For the person whose it is; to everybody else it is 404. Saying it again changes nothing.",

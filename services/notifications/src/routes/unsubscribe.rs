@@ -39,13 +39,13 @@ pub(crate) fn operations() -> [Operation; 2] {
     [
         Operation::get(PATH, "notifications_ask_to_unsubscribe", ask)
             .access(Access::Public)
-            .query::<String>("token", "What the letter carries.")
+            .required_query::<String>("token", "What the letter carries.")
             .describe("Ask whether to stop letters", "Gives a page with one button; nothing is changed.")
             .gives_other(200, "The page", &["text/html"])
             .problems(&[400]),
         Operation::post(PATH, "notifications_unsubscribe", stop)
             .access(Access::Public)
-            .query::<String>("token", "What the letter carries.")
+            .required_query::<String>("token", "What the letter carries.")
             .describe(
                 "Stop letters",
                 "Turns letters of one type off for one person, as the token says, which only a letter to that person \

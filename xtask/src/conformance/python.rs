@@ -1,13 +1,11 @@
-//! Python and the packages that the suite uses of it.
+//! Python and the packages that suites use of it.
 //!
-//! For: finding Python and installing the pinned wheels under `target/tools`, once for each list.
-//! Not for: running anything; the suite starts Python itself.
+//! For: finding Python and installing the pinned wheels of `xtask/conformance/NAME` under `target/tools`,
+//! once for each list. Not for: running anything; each suite starts Python itself.
 
 use std::path::PathBuf;
 
 use crate::workspace::{self, Outcome};
-
-const PINNED: &str = "xtask/conformance/realtime/requirements.txt";
 
 /// Python, and where its packages are.
 pub struct Python {
@@ -15,14 +13,15 @@ pub struct Python {
     pub packages: PathBuf,
 }
 
-/// Makes Python ready.
-pub fn prepare() -> Outcome<Python> {
+/// Makes Python ready for the suite of this name.
+pub fn prepare(name: &str) -> Outcome<Python> {
     let program = ["python3", "python"]
         .into_iter()
         .find_map(workspace::on_path)
         .ok_or("there is no Python on the PATH; install Python 3.11 or newer with pip")?;
-    let packages = workspace::target_folder().join("tools").join("conformance-realtime-python");
-    let pinned = workspace::read(PINNED)?;
+    let packages = workspace::target_folder().join("tools").join(format!("conformance-{name}-python"));
+    let list = format!("xtask/conformance/{name}/requirements.txt");
+    let pinned = workspace::read(&list)?;
     let stamp = packages.join("pinned.txt");
     if std::fs::read_to_string(&stamp).ok().as_ref() != Some(&pinned) {
         let cannot = |error: std::io::Error| format!("cannot prepare the folder of Python's packages: {error}");
@@ -32,7 +31,7 @@ pub fn prepare() -> Outcome<Python> {
         std::fs::create_dir_all(&packages).map_err(cannot)?;
         let mut install = workspace::program(&program);
         install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]);
-        install.args(["--only-binary", ":all:", "--require-hashes", "--requirement", PINNED, "--target"]);
+        install.args(["--only-binary", ":all:", "--require-hashes", "--requirement", &list, "--target"]);
         workspace::run(install.arg(&packages).env("PIP_ROOT_USER_ACTION", "ignore"))?;
         std::fs::write(&stamp, &pinned).map_err(cannot)?;
     }
