@@ -24,11 +24,6 @@ use pinned::Cores;
 use requests::Operation;
 use system::{Kind, System};
 
-/// Of what the slowest system manages of an operation, the share that all of them are then sent.
-const SHARE: f64 = 0.5;
-/// The most that is sent a second: beyond it the one thread of each connection is late itself.
-const FASTEST: f64 = 2_000.0;
-
 /// How long, and how often, each operation is measured on each system.
 #[derive(Clone, Copy, Debug)]
 struct Extent {
@@ -41,7 +36,6 @@ struct Extent {
 /// What was found: for each system, for each operation, a sample of each round.
 #[derive(Default)]
 struct Found {
-    rates: Vec<f64>,
     saturated: Vec<Vec<Vec<Sample>>>,
     paced: Vec<Vec<Vec<Sample>>>,
 }
@@ -69,11 +63,7 @@ pub fn run(plan: &Plan) -> Outcome {
     };
     let found = measure(&mut systems, &databases, extent)?;
     let peers = format!("{}; {}", fast_api.names(), express.names());
-    let tables = tables::write(&systems, &found, extent, cores, &peers)?;
-    let warned: Vec<String> = systems.iter().flat_map(System::warnings).collect();
-    if !warned.is_empty() {
-        say(format!("the servers warned: {}", warned.join("; ")));
-    }
+    let tables = tables::write(&systems, &found, extent, cores, &peers);
     drop(systems);
     quiet.end(&tables)
 }
@@ -103,7 +93,7 @@ fn start(databases: &Databases, fast_api: &FastApi, express: &Express, cores: Co
 fn measure(systems: &mut [System], databases: &Databases, extent: Extent) -> Outcome<Found> {
     let postgres = databases.postgres();
     let empty = || vec![vec![Vec::new(); Operation::ALL.len()]; systems.len()];
-    let mut found = Found { rates: Vec::new(), saturated: empty(), paced: empty() };
+    let mut found = Found { saturated: empty(), paced: empty() };
     for round in 0..extent.saturated_rounds {
         say(format!("as fast as they go, round {} of {}", round + 1, extent.saturated_rounds));
         check::alike(systems)?;
@@ -115,19 +105,13 @@ fn measure(systems: &mut [System], databases: &Databases, extent: Extent) -> Out
             }
         }
     }
-    for place in 0..Operation::ALL.len() {
-        let each = found.saturated.iter().map(|system| tables::median(&system[place], |sample| sample.per_second));
-        let slowest = each.fold(f64::INFINITY, f64::min);
-        found.rates.push((slowest * SHARE).min(FASTEST).round());
-    }
     for round in 0..extent.rounds {
-        say(format!("at {:?} a second, round {} of {}", found.rates, round + 1, extent.rounds));
+        say(format!("at equal rate, round {} of {}", round + 1, extent.rounds));
         check::alike(systems)?;
         for (place, operation) in Operation::ALL.into_iter().enumerate() {
             for number in in_turn(systems.len(), round) {
-                let rate = found.rates[place];
-                let sample = systems[number]
-                    .running(|system| load::paced(system, operation, round, rate, extent.paced, postgres))?;
+                let sample =
+                    systems[number].running(|system| load::paced(system, operation, round, extent.paced, postgres))?;
                 found.paced[number][place].push(sample);
             }
         }

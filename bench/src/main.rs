@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "a command-line tool: the bans protect servers and tests")]
 
 mod client;
+mod export;
 mod figures;
 mod flood;
 mod inventory;
@@ -44,13 +45,15 @@ fn main() -> ExitCode {
         ["serve", ..] => return portico::cli::run(),
         // So is the part of it that is measured without the rest.
         [inventory::bare::NAME, tenant] => inventory::bare::serve(tenant),
+        ["export"] => plan(false).and_then(|plan| export::run(&plan)),
+        ["export", "--quick"] => plan(true).and_then(|plan| export::run(&plan)),
         ["inventory"] => plan(false).and_then(|plan| inventory::run(&plan)),
         ["inventory", "--quick"] => plan(true).and_then(|plan| inventory::run(&plan)),
         ["sign-in"] => plan(false).and_then(|plan| sign_in::run(&plan)),
         ["sign-in", "--quick"] => plan(true).and_then(|plan| sign_in::run(&plan)),
         ["live", "--quick", ref parts @ ..] => plan(true).and_then(|plan| live::run(&plan, parts)),
         ["live", ref parts @ ..] => plan(false).and_then(|plan| live::run(&plan, parts)),
-        _ => Err("bench sign-in [--quick], bench inventory [--quick], or bench live [--quick] [PART ...]".into()),
+        _ => Err("bench sign-in [--quick], bench inventory [--quick], bench export [--quick], or bench live [--quick] [PART ...]".into()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

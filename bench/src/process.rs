@@ -74,6 +74,11 @@ pub fn memory(pid: u32) -> Outcome<(f64, f64)> {
     Ok((field("VmRSS:"), field("VmHWM:")))
 }
 
+/// Lets a process's "at its most" begin anew.
+pub fn forget_most(pid: u32) -> Outcome {
+    Ok(fs::write(format!("/proc/{pid}/clear_refs"), "5")?)
+}
+
 /// Returns how many cores all programs of this machine use together, looking for so long.
 pub fn cores_in_use(length: Duration) -> Outcome<f64> {
     let busy = || {
@@ -111,6 +116,12 @@ impl Postgres {
         let is_child =
             |pid: &u32| Stat::read(&format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.field(4) as u32 == self.0);
         processes().into_iter().filter(|pid| *pid == self.0 || is_child(pid)).collect()
+    }
+
+    /// Returns the CPU seconds that its present processes have used, to the nanosecond: for differences
+    /// over short times, in which connections stay.
+    pub fn running_seconds(self) -> f64 {
+        self.pids().into_iter().map(|pid| running_seconds(pid).unwrap_or_default()).sum()
     }
 
     /// Returns the CPU seconds of the server and all its processes, those that ended included.

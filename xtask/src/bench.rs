@@ -10,6 +10,7 @@ use crate::workspace::{self, Outcome};
 
 /// The benchmarks: the name is the bench crate's and that of the marks in the document.
 const BENCHMARKS: &[(&str, &str)] = &[
+    ("export", "a million ledger lines as CSV and JSON: memory, first byte, and a client that stops reading"),
     ("inventory", "list, get, create and adjust beside FastAPI and Express on one PostgreSQL; CPU time, latency"),
     ("live", "the event log, streams and sockets beside Node, tasks, and how tenants disturb each other"),
     ("sign-in", "sign-ins, token and permission checks, a flood of sign-ins, many organisations"),

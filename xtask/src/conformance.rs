@@ -4,6 +4,7 @@
 //! ...). Not for: our own tests; those are `cargo xtask test`. `docs/conformance.md` says what each
 //! suite covers.
 
+mod inventory;
 mod node;
 mod python;
 mod realtime;
@@ -19,6 +20,11 @@ type Suite = (&'static str, &'static str, fn(&[String]) -> Outcome);
 
 /// One line for each suite, in alphabetical order.
 const SUITES: &[Suite] = &[
+    (
+        "inventory",
+        "6,919 purchases as movements, exports, imports and analytics on both engines; needs Python 3.11",
+        inventory::run,
+    ),
     (
         "realtime",
         "event stream, Socket.IO, webhooks and letters, with six clients; needs Node 20 and Python 3.11",

@@ -57,10 +57,10 @@ pub fn paced(
     system: &System,
     operation: Operation,
     round: usize,
-    per_second: f64,
     length: Duration,
     postgres: Postgres,
 ) -> Outcome<Sample> {
+    let per_second = operation.per_second();
     let count = (per_second * length.as_secs_f64()) as usize;
     sample(system, postgres, || {
         let began = Instant::now() + Duration::from_millis(20);
@@ -78,11 +78,11 @@ pub fn paced(
 }
 
 fn sample(system: &System, postgres: Postgres, load: impl FnOnce() -> Outcome<Vec<Latencies>>) -> Outcome<Sample> {
-    let (cpu, postgres_cpu, began) = (system.cpu_seconds()?, postgres.cpu_seconds(), Instant::now());
+    let (cpu, postgres_cpu, began) = (system.cpu_seconds()?, postgres.running_seconds(), Instant::now());
     let each = load()?;
     let took = began.elapsed().as_secs_f64();
     std::thread::sleep(AFTERWARDS);
-    let (cpu, postgres_cpu) = (system.cpu_seconds()? - cpu, postgres.cpu_seconds() - postgres_cpu);
+    let (cpu, postgres_cpu) = (system.cpu_seconds()? - cpu, postgres.running_seconds() - postgres_cpu);
     let mut latencies = Latencies::default();
     each.iter().for_each(|each| latencies.extend(each));
     let count = latencies.count() as f64;

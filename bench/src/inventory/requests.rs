@@ -36,6 +36,16 @@ impl Operation {
         if self == Self::Create { 201 } else { 200 }
     }
 
+    /// Returns how many are sent a second at equal rate: about half of what the slowest system manages of
+    /// it on two quiet cores.
+    pub fn per_second(self) -> f64 {
+        match self {
+            Self::List => 300.0,
+            Self::Get => 600.0,
+            Self::Create | Self::Adjust => 200.0,
+        }
+    }
+
     /// Says how many times a peer's CPU time Portico's may be: of FastAPI's, and of Express's.
     pub fn goals(self) -> [f64; 2] {
         match self {

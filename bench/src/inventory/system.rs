@@ -17,7 +17,7 @@ use crate::{Outcome, say};
 /// How long an idle system is looked at, after as long for it to come to rest.
 const IDLE: Duration = Duration::from_secs(2);
 /// How many requests of each operation go before the first that counts.
-const WARM_UP: usize = 200;
+const WARM_UP: usize = 100;
 
 /// What is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,13 +126,13 @@ impl System {
     pub fn settle(&mut self, postgres: Postgres) -> Outcome {
         say(format!("{}: idle, pages, warming up", self.kind.name()));
         std::thread::sleep(IDLE);
-        let (cpu, postgres_cpu, began) = (self.cpu_seconds()?, postgres.cpu_seconds(), Instant::now());
+        let (cpu, postgres_cpu, began) = (self.cpu_seconds()?, postgres.running_seconds(), Instant::now());
         std::thread::sleep(IDLE);
         let each = |seconds: f64| seconds * 1e3 / began.elapsed().as_secs_f64();
         self.idle = Idle {
             memory: self.memory()?,
             application: each(self.cpu_seconds()? - cpu),
-            postgres: each(postgres.cpu_seconds() - postgres_cpu),
+            postgres: each(postgres.running_seconds() - postgres_cpu),
         };
         let mut connection = Connection::open(self.address())?;
         let mut cursor: Option<String> = None;

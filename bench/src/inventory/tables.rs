@@ -4,13 +4,14 @@ use super::load::{CONNECTIONS, Sample};
 use super::pinned::Cores;
 use super::requests::{ITEMS, Operation, PAGE};
 use super::system::{Kind, System};
-use super::{Extent, Found, SHARE};
-use crate::Outcome;
+use super::{Extent, Found};
 use crate::figures::{Latencies, Spread, short};
 use crate::report::Table;
 
 /// How long the longest bar is, in characters.
 const BAR: f64 = 50.0;
+/// What share of the rate must be answered.
+const SUSTAINED: f64 = 0.95;
 
 /// Returns the median over rounds.
 pub fn median(samples: &[Sample], figure: impl Fn(&Sample) -> f64) -> f64 {
@@ -18,7 +19,7 @@ pub fn median(samples: &[Sample], figure: impl Fn(&Sample) -> f64) -> f64 {
 }
 
 /// Returns the report.
-pub fn write(systems: &[System], found: &Found, extent: Extent, cores: Cores, peers: &str) -> Outcome<Vec<Table>> {
+pub fn write(systems: &[System], found: &Found, extent: Extent, cores: Cores, peers: &str) -> Vec<Table> {
     let report = Report { systems, found };
     let mut goals = report.goals();
     goals.note(format!(
@@ -29,11 +30,9 @@ pub fn write(systems: &[System], found: &Found, extent: Extent, cores: Cores, pe
     let mut application =
         report.each("CPU of the application at equal rate, µs for each request", |sample| sample.application);
     application.note(format!(
-        "What is sent a second is {} % of what the slowest manages, the same for all, each request when it is due, over \
-         {CONNECTIONS} connections, {} s for each system and operation in each round; the systems take turns, and those \
+        "All are sent the same, each request when it is due, over {CONNECTIONS} connections, {} s for each system and operation in each round; the systems take turns, and those \
          that are not measured are stopped (SIGSTOP). CPU time is that of all threads, in user and kernel mode, until \
          0.3 s after the last answer; what a system does without being asked is in it. {}",
-        short(SHARE * 100.0),
         short(extent.paced.as_secs_f64()),
         cores.sentence()
     ));
@@ -48,7 +47,7 @@ pub fn write(systems: &[System], found: &Found, extent: Extent, cores: Cores, pe
          WHERE keeps tenants apart. One process each, pools of {CONNECTIONS}. {peers}."
     ));
     let postgres = report.each("CPU of PostgreSQL beside it, µs for each request", |sample| sample.postgres);
-    Ok(vec![goals, application, postgres, report.latencies(), report.saturated(extent), report.memory()])
+    vec![goals, application, postgres, report.latencies(), report.saturated(extent), report.memory()]
 }
 
 struct Report<'r> {
@@ -97,7 +96,7 @@ impl Report<'_> {
     fn each(&self, title: &str, figure: impl Fn(&Sample) -> f64) -> Table {
         let mut table = self.table(title, &["", "sent a second"]);
         for (place, operation) in Operation::ALL.into_iter().enumerate() {
-            let mut row = vec![operation.name().to_owned(), short(self.found.rates[place])];
+            let mut row = vec![operation.name().to_owned(), short(operation.per_second())];
             for system in &self.found.paced {
                 let rounds: Vec<f64> = system[place].iter().map(&figure).collect();
                 row.push(if rounds[0].is_nan() { short(f64::NAN) } else { Spread::of(&rounds).to_string() });
@@ -126,7 +125,7 @@ impl Report<'_> {
     fn latencies(&self) -> Table {
         let mut table = self.table("Latency at that rate: p50 / p99, ms", &["", "sent a second"]);
         for (place, operation) in Operation::ALL.into_iter().enumerate() {
-            let mut row = vec![operation.name().to_owned(), short(self.found.rates[place])];
+            let mut row = vec![operation.name().to_owned(), short(operation.per_second())];
             for system in &self.found.paced {
                 let mut all = Latencies::default();
                 system[place].iter().for_each(|sample| all.extend(&sample.latencies));
@@ -135,7 +134,25 @@ impl Report<'_> {
             table.row(row);
         }
         table.note("Over all rounds, from when a request was due.");
+        let late = self.not_sustained();
+        if !late.is_empty() {
+            table.note(format!("**Not sustained**, so not at equal rate: {}.", late.join("; ")));
+        }
         table
+    }
+
+    /// Names what was answered more slowly than it was sent in some round, with how many a second.
+    fn not_sustained(&self) -> Vec<String> {
+        let mut late = Vec::new();
+        for (system, samples) in self.systems.iter().zip(&self.found.paced) {
+            for (operation, samples) in Operation::ALL.into_iter().zip(samples) {
+                let slowest = samples.iter().map(|sample| sample.per_second).fold(f64::INFINITY, f64::min);
+                if slowest < operation.per_second() * SUSTAINED {
+                    late.push(format!("{}, {}: {} a second", system.kind().name(), operation.name(), short(slowest)));
+                }
+            }
+        }
+        late
     }
 
     fn saturated(&self, extent: Extent) -> Table {
@@ -175,6 +192,10 @@ impl Report<'_> {
             true => system.idle.postgres,
             false => f64::NAN,
         });
+        let warned: Vec<String> = self.systems.iter().flat_map(System::warnings).collect();
+        if !warned.is_empty() {
+            table.note(format!("The servers warned: {}.", warned.join("; ")));
+        }
         table
     }
 }

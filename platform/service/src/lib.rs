@@ -25,7 +25,7 @@ pub use export::{Export, ExportFormat, ExportSource, without_guard};
 pub use features::{AllOn, Feature, Features, Following, declared_features, features_of};
 pub use manifest::{Audience, EventType, PermissionType, Role, Service};
 pub use openapi::{document, shaped};
-pub use operation::{Access, Operation, Parameter, Shape};
+pub use operation::{Access, Operation, Parameter, Shape, UpTo};
 pub use peers::Peers;
 pub use provision::{NewTenant, Provisioning, check_slug, taken_back};
 pub use resource::{Field, FieldKind, Permissions, Resource, Spec, UpdateVerb, set_if};

@@ -70,13 +70,12 @@ pub(crate) struct Outcome {
     pub content: Vec<Content>,
 }
 
-/// How many a page may hold, as the document says it.
-struct PageLimit;
+/// How many a list may give, from 1 to `MOST`, as the document says it.
+pub struct UpTo<const MOST: u64>;
 
-impl utoipa::PartialSchema for PageLimit {
+impl<const MOST: u64> utoipa::PartialSchema for UpTo<MOST> {
     fn schema() -> RefOr<Schema> {
-        let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(200));
-        number.default(Some(50.into())).into()
+        ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(MOST)).into()
     }
 }
 
@@ -233,7 +232,7 @@ impl Operation {
     /// Adds the two query parameters of a list that is read page by page.
     #[must_use]
     pub fn paged(self) -> Self {
-        self.query::<PageLimit>("limit", "How many at most, up to 200; 50 unless said.")
+        self.query::<UpTo<200>>("limit", "How many at most, up to 200; 50 unless said.")
             .query::<String>("cursor", "Where to go on: `next` of the page before.")
     }
 

@@ -53,9 +53,11 @@ pub mod fault;
 mod figures;
 mod idempotency;
 mod lane;
+mod link;
 mod listen;
 mod log;
 mod migrate;
+mod open;
 mod own_tables;
 mod reader;
 mod relay;
@@ -80,8 +82,10 @@ use tokio::sync::watch;
 
 use crate::engine::Connections;
 use crate::event::Stamp;
+use crate::link::{Access, Link, Opening};
 use crate::listen::Listeners;
-use crate::session::{Label, Open, Session, Writing};
+use crate::open::Open;
+use crate::session::{Label, Session, Writing};
 use crate::statistics::InUse;
 
 pub use crate::change::Change;
@@ -188,8 +192,7 @@ impl Store {
     /// Opens a snapshot of the tenant's rows.
     pub async fn read<'c>(&self, ctx: &'c Ctx) -> Result<Reader<'c>> {
         self.refuse_when_closing()?;
-        let open = self.begin().await?;
-        self.enter_tenant(&open, ctx, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; ").await?;
+        let open = self.begin(self.as_tenant(Access::Read, ctx)).await?;
         let label = Label::new("read", ctx.tenant().to_string(), ctx.request_id().as_str().to_owned());
         let limit = Duration::from_millis(self.inner.config.read_age_limit_ms);
         Ok(Reader {
@@ -203,8 +206,7 @@ impl Store {
     /// Opens a transaction that changes the tenant's rows. On SQLite it waits for the write lane.
     pub async fn write<'c>(&self, ctx: &'c mut Ctx) -> Result<Writer<'c>> {
         self.refuse_when_closing()?;
-        let open = self.open_write().await?;
-        self.enter_tenant(&open, ctx, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; ").await?;
+        let open = self.open_write(self.as_tenant(Access::Write, ctx)).await?;
         let idempotency = ctx.take_idempotency();
         let label = Label::new("write", ctx.tenant().to_string(), ctx.request_id().as_str().to_owned());
         let writer = Writer {
@@ -219,25 +221,13 @@ impl Store {
 
     /// Opens a transaction across tenants, for a named reason.
     pub async fn system(&self, purpose: Purpose) -> Result<System> {
-        let open = self.open_write().await?;
-        if self.engine() == Engine::Postgres {
-            // The relay looks again behind its fence, which needs READ COMMITTED whatever the server's default.
-            let enter = format!("SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET LOCAL ROLE {}", purpose.role());
-            open.connection().execute_unprepared(&enter).await.map_err(from_database)?;
-        }
+        let open = self.open_write(Opening::System(Access::Write, purpose)).await?;
         Ok(self.system_session(open, purpose, self.writing()))
     }
 
     /// Opens a snapshot across tenants, for a named reason; nothing can be changed through it.
     pub async fn system_read(&self, purpose: Purpose) -> Result<System> {
-        let open = self.begin().await?;
-        if self.engine() == Engine::Postgres {
-            let enter = format!(
-                "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL ROLE {}",
-                purpose.role()
-            );
-            open.connection().execute_unprepared(&enter).await.map_err(from_database)?;
-        }
+        let open = self.begin(Opening::System(Access::Read, purpose)).await?;
         Ok(self.system_session(open, purpose, None))
     }
 
@@ -248,8 +238,8 @@ impl Store {
 
     /// Asks the database for a sign of life.
     pub async fn ping(&self) -> Result<()> {
-        let open = self.begin().await?;
-        engine::setting(open.connection(), "SELECT '1'").await.map(|_| ())
+        let open = self.begin(Opening::Plain).await?;
+        engine::setting(&open, "SELECT '1'").await.map(|_| ())
     }
 
     /// Says whether there is a table of this name.
@@ -300,31 +290,31 @@ impl Store {
         Ok(())
     }
 
-    async fn open_write(&self) -> Result<Open> {
+    /// Returns how a transaction of this tenant begins.
+    fn as_tenant(&self, access: Access, ctx: &Ctx) -> Opening {
+        if self.inner.config.walls.row_security { Opening::Tenant(access, ctx.tenant()) } else { Opening::Plain }
+    }
+
+    async fn open_write(&self, opening: Opening) -> Result<Open> {
         match &self.inner.connections {
             Connections::Sqlite { lane, .. } => Ok(Open::Lane(lane.enter().await?)),
-            Connections::Postgres { .. } => self.begin().await,
+            Connections::Postgres { .. } => self.begin(opening).await,
         }
     }
 
-    /// Opens a transaction on a pooled connection.
-    async fn begin(&self) -> Result<Open> {
-        let began = self.inner.connections.readers().begin().await;
-        let lent = self.inner.statistics.connections_in_use();
-        let all_lent = lent >= self.inner.config.pool_size() as usize;
-        let transaction = began.map_err(|error| failure::from_acquire(error, all_lent))?;
-        Ok(Open::Pool(transaction, InUse::count(&self.inner.statistics)))
-    }
-
-    /// Puts a PostgreSQL transaction behind the second wall: a role that owns nothing, and the
-    /// tenant that row-level security compares with. Transaction-local, so a pooled connection
-    /// carries neither to its next borrower.
-    async fn enter_tenant(&self, open: &Open, ctx: &Ctx, before: &str) -> Result<()> {
-        if self.engine() == Engine::Sqlite || !self.inner.config.walls.row_security {
-            return Ok(());
-        }
-        let (role, tenant) = (schema::APPLICATION_ROLE, ctx.tenant().uuid());
-        let enter = format!("{before}SET LOCAL ROLE {role}; SELECT set_config('app.tenant', '{tenant}', true)");
-        open.connection().execute_unprepared(&enter).await.map(|_| ()).map_err(from_database)
+    /// Opens a transaction on a pooled connection. SQLite has neither roles nor a second wall.
+    async fn begin(&self, opening: Opening) -> Result<Open> {
+        let in_use = || InUse::count(&self.inner.statistics);
+        let began = match &self.inner.connections {
+            Connections::Sqlite { readers, .. } => readers.begin().await.map(|begun| Open::Pool(begun, in_use())),
+            Connections::Postgres { pool } => {
+                let pool = pool.get_postgres_connection_pool();
+                Link::begin(pool, opening).await.map(|begun| Open::Link(begun, in_use()))
+            }
+        };
+        began.map_err(|error| {
+            let lent = self.inner.statistics.connections_in_use();
+            failure::from_acquire(error, lent >= self.inner.config.pool_size() as usize)
+        })
     }
 }

@@ -9,44 +9,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use kernel::{Error, Result};
-use sea_orm::{DatabaseTransaction, DbErr};
+use sea_orm::DbErr;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::AbortHandle;
 
-use crate::lane::{self, Turn};
 use crate::listen::{Committed, Listeners};
-use crate::statistics::{InUse, Statistics};
+use crate::open::Open;
+use crate::statistics::Statistics;
 use crate::{failure, fault};
 
 static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
-
-/// A transaction of either engine.
-pub(crate) enum Open {
-    /// A savepoint in SQLite's write lane.
-    Lane(Turn),
-    /// A transaction of its own on a pooled connection.
-    Pool(DatabaseTransaction, InUse),
-}
-
-impl Open {
-    pub(crate) fn connection(&self) -> &DatabaseTransaction {
-        match self {
-            Self::Lane(turn) => turn.connection(),
-            Self::Pool(transaction, _) => transaction,
-        }
-    }
-
-    async fn finish(self, keep: bool) -> Result<(), Arc<DbErr>> {
-        match self {
-            Self::Lane(turn) => {
-                let outcome = turn.finish(keep).await.map_err(Arc::new)?;
-                if keep { lane::durable(outcome).await } else { Ok(()) }
-            }
-            Self::Pool(transaction, _in_use) if keep => transaction.commit().await.map_err(Arc::new),
-            Self::Pool(transaction, _in_use) => transaction.rollback().await.map_err(Arc::new),
-        }
-    }
-}
 
 /// What the log says of a transaction.
 pub(crate) struct Label {
@@ -142,8 +114,14 @@ impl Session {
         Step { held: &self.held, ended: false }
     }
 
-    /// Commits or rolls back. Runs in a task of its own: a caller that goes away changes nothing.
-    pub(crate) async fn finish(self, keep: bool) -> Result<()> {
+    /// Commits or rolls back. Runs in a task of its own: a caller that goes away changes nothing. A read
+    /// has nothing to wait for.
+    pub(crate) async fn finish(mut self, keep: bool) -> Result<()> {
+        if !keep && self.held.writing.is_none() && self.held.let_go() {
+            self.finished = true;
+            self.watchdog.abort();
+            return Ok(());
+        }
         to_the_end(self.settle(keep)).await
     }
 
@@ -203,10 +181,8 @@ impl Lent<'_> {
                 Ok(value)
             }
             Err(error) => {
-                if failure::breaks_transaction(&error)
-                    && let Some(Open::Lane(turn)) = self.slot.as_mut()
-                {
-                    turn.break_batch(&error);
+                if let Some(open) = self.slot.as_mut() {
+                    open.note_failure(&error);
                 }
                 Err(failure::from_database(error))
             }
@@ -215,10 +191,10 @@ impl Lent<'_> {
 }
 
 impl std::ops::Deref for Lent<'_> {
-    type Target = DatabaseTransaction;
+    type Target = Open;
 
-    fn deref(&self) -> &DatabaseTransaction {
-        self.slot.as_ref().map(Open::connection).expect("checked before it was lent")
+    fn deref(&self) -> &Open {
+        self.slot.as_ref().expect("checked before it was lent")
     }
 }
 
@@ -240,6 +216,25 @@ impl Held {
             return Err(error);
         }
         let ended = open.finish(keep).await;
+        self.tell_end(keep, &ended);
+        ended.map_err(|error| failure::from_database(DbErr::clone(&error)))?;
+        if publishes { fault::point("publish.after_commit").await } else { Ok(()) }
+    }
+
+    /// Rolls back without a task and without waiting, where the engine lets it and nobody else holds the
+    /// transaction. The connection is not lent again before the server has answered.
+    fn let_go(&self) -> bool {
+        let Ok(mut slot) = self.slot.try_lock() else { return false };
+        if !slot.as_ref().is_some_and(Open::ends_by_itself) {
+            return false;
+        }
+        drop(slot.take());
+        self.tell_end(false, &Ok(()));
+        true
+    }
+
+    /// Counts and logs the end, and tells those who listen.
+    fn tell_end(&self, keep: bool, ended: &Result<(), Arc<DbErr>>) {
         if let Some(writing) = &self.writing {
             writing.statistics.count_end(keep && ended.is_ok());
             // A COMMIT whose answer was lost may have been made: who listens may hear too much, never too
@@ -254,7 +249,7 @@ impl Held {
             }
         }
         let (label, duration_ms) = (&self.label, self.began.elapsed().as_millis() as u64);
-        match &ended {
+        match ended {
             Ok(()) if keep => tracing::debug!(
                 transaction.id = label.number,
                 transaction.kind = label.kind,
@@ -277,8 +272,6 @@ impl Held {
                 "transaction.abort: the database refused"
             ),
         }
-        ended.map_err(|error| failure::from_database(DbErr::clone(&error)))?;
-        if publishes { fault::point("publish.after_commit").await } else { Ok(()) }
     }
 }
 
@@ -288,15 +281,17 @@ impl Drop for Session {
             return;
         }
         self.watchdog.abort();
-        let held = self.held.clone();
         // Without a runtime the process is ending, and the engine rolls back by itself.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                let open = held.slot.lock().await.take();
-                if let Some(open) = open {
-                    let _ = held.end(open, false).await;
-                }
-            });
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if self.held.let_go() {
+            return;
         }
+        let held = self.held.clone();
+        runtime.spawn(async move {
+            let open = held.slot.lock().await.take();
+            if let Some(open) = open {
+                let _ = held.end(open, false).await;
+            }
+        });
     }
 }

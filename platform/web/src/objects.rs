@@ -3,9 +3,7 @@
 
 use std::fmt;
 
-use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
-};
+use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor};
 
 /// A deserializer that takes structs from maps only, at any depth; also what it hands to and gets from serde.
 pub(crate) struct Objects<T>(pub T);

@@ -195,8 +195,7 @@ pub const IDEMPOTENCY_KEY_PATTERN: &str = r#"^([!#-~]{1,255}|"[!#-~]{1,255}")$"#
 fn idempotency_key(text: &str) -> Result<String> {
     let text = text.trim();
     let key = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
-    let allowed =
-        (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"');
+    let allowed = (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"');
     if allowed {
         return Ok(key.to_owned());
     }
@@ -246,7 +245,9 @@ mod tests {
     #[test]
     fn a_key_may_stand_in_quotes_and_has_none_inside() {
         let long = "a".repeat(255);
-        for (sent, read) in [("a", "a"), (" 8e03978e-40d5 ", "8e03978e-40d5"), ("\"a b\"", ""), ("\"ab\"", "ab"), (&long, &long)] {
+        for (sent, read) in
+            [("a", "a"), (" 8e03978e-40d5 ", "8e03978e-40d5"), ("\"a b\"", ""), ("\"ab\"", "ab"), (&long, &long)]
+        {
             assert_eq!(idempotency_key(sent).unwrap_or_default(), read, "{sent}");
         }
         for refused in ["", "\"", "\"\"", "a\"", "\"a", "a\"b", "a b", "ä", &format!("{long}a")] {

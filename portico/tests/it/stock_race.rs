@@ -41,6 +41,8 @@ struct Told {
 
 async fn race(name: &str, installation: Installation) {
     let seconds = environment("PORTICO_STOCK_SECONDS").and_then(|text| text.parse().ok()).unwrap_or(3);
+    // How long one waits in line depends on the machine; that nobody is turned away does not.
+    let installation = installation.set("store.acquire_timeout_ms", "20000");
     let server = installation.start().await;
     let token = server.sign_in().await;
     let items = make_items(&server, &token).await;

@@ -30,7 +30,21 @@ fn inventory(schema: &mut Schema) {
         table.column("movements", Type::Integer);
         table.references("item_id", "analytics_item");
         table.unique("analytics_item_day_once", &["item_id", "day"]);
-        table.index("analytics_item_day_window", &["day", "item_id"]);
+        // Holds all that is summed over a window, so that the rows need not be read.
+        table.index(
+            "analytics_item_day_window",
+            &[
+                "day",
+                "item_id",
+                "out_quantity",
+                "in_quantity",
+                "corrected_quantity",
+                "in_amount",
+                "out_amount",
+                "out_without_amount",
+                "movements",
+            ],
+        );
     });
     schema.tenant_bookkeeping("analytics_progress", |table| {
         table.column("position", Type::Integer);

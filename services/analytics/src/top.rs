@@ -8,7 +8,7 @@ use contracts::Day;
 use contracts::analytics::{READ_INVENTORY, TOP_PATH, TopBy, TopItem, TopItems, TopQuery};
 use contracts::inventory::ItemId;
 use kernel::{Answer, Ctx, Money, Quantity, Result};
-use service::{App, Operation, Shape};
+use service::{App, Operation, Shape, UpTo};
 use web::{Caller, Query};
 
 use crate::queries::{self, Demand, fit};
@@ -27,7 +27,7 @@ pub(crate) fn operation() -> Operation {
             "by",
             "By what items are ranked: units out, what they were worth, or units out a day; `quantity` unless said.",
         )
-        .query::<u64>("limit", "How many at most, up to 100; 10 unless said.")
+        .query::<UpTo<100>>("limit", "How many at most, up to 100; 10 unless said.")
         .query::<Day>("from", "The first day of the window, in UTC; 29 days before `to` unless said.")
         .query::<Day>("to", "The last day of the window, in UTC; today unless said.")
         .describe(

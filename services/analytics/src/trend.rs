@@ -14,7 +14,7 @@ pub(crate) fn slope(series: &[i64], slopes: &mut Vec<f64>) -> f64 {
         return 0.0;
     }
     let middle = slopes.len() / 2;
-    let even = slopes.len() % 2 == 0;
+    let even = slopes.len().is_multiple_of(2);
     let (below, &mut median, _) = slopes.select_nth_unstable_by(middle, f64::total_cmp);
     if !even {
         return median;

@@ -11,7 +11,7 @@ use contracts::analytics::{
 };
 use contracts::inventory::ItemId;
 use kernel::{Answer, Ctx, Quantity, Result};
-use service::{App, Operation, Shape};
+use service::{App, Operation, Shape, UpTo};
 use web::{Caller, Query};
 
 use crate::pace::Pace;
@@ -37,7 +37,7 @@ pub(crate) fn operation() -> Operation {
     Operation::get(TRENDING_PATH, "analytics_list_trending_items", list)
         .permission(READ_INVENTORY)
         .shape(Shape::Success)
-        .query::<u64>("limit", "How many at most, up to 100; 10 unless said.")
+        .query::<UpTo<100>>("limit", "How many at most, up to 100; 10 unless said.")
         .query::<Day>("from", "The first day of the window, in UTC; 29 days before `to` unless said.")
         .query::<Day>("to", "The last day of the window, in UTC; today unless said.")
         .describe(

@@ -19,10 +19,10 @@ use crate::stock::{self, MOST, Move};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct AdjustItem {
     /// By how many units; negative is out, and 0 is not an adjustment.
-    #[schema(minimum = -1_000_000_000_000_000_i64, maximum = 1_000_000_000_000_000_i64)]
+    #[schema(value_type = Option<i64>, minimum = -1_000_000_000_000_000_i64, maximum = 1_000_000_000_000_000_i64)]
     delta: Option<Quantity>,
     /// How many units there are; with it goes `If-Match`, since somebody may have moved stock meanwhile.
-    #[schema(minimum = 0, maximum = 1_000_000_000_000_000_i64)]
+    #[schema(value_type = Option<i64>, minimum = 0, maximum = 1_000_000_000_000_000_i64)]
     count: Option<Quantity>,
     /// Why; a count is `counted` unless said.
     reason: Option<Reason>,
@@ -31,7 +31,7 @@ struct AdjustItem {
     /// When it happened; now unless said, and never later.
     occurred_at: Option<Timestamp>,
     /// What all of it was worth, in minor units of the tenant's currency.
-    #[schema(minimum = 0, maximum = 1_000_000_000_000_000_i64)]
+    #[schema(value_type = Option<i64>, minimum = 0, maximum = 1_000_000_000_000_000_i64)]
     amount: Option<Money>,
     /// What it belongs to elsewhere, such as an order.
     reference: Option<Text<200>>,

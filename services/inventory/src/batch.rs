@@ -115,7 +115,7 @@ pub struct CreateBatch {
     /// The supplier's number of it.
     pub code: Text<64>,
     /// How many units come; 0 when the batch is only announced.
-    #[schema(minimum = 0, maximum = 1_000_000_000_000_000_i64)]
+    #[schema(value_type = i64, minimum = 0, maximum = 1_000_000_000_000_000_i64)]
     pub quantity: Quantity,
     /// When they came; now unless said, and never later.
     pub received_at: Option<Timestamp>,
@@ -124,7 +124,7 @@ pub struct CreateBatch {
     /// Who sent them.
     pub supplier: Option<Text<200>>,
     /// What one unit cost, in minor units of the tenant's currency.
-    #[schema(minimum = 0, maximum = 1_000_000_000_000_i64)]
+    #[schema(value_type = Option<i64>, minimum = 0, maximum = 1_000_000_000_000_i64)]
     pub unit_cost: Option<Money>,
     /// What somebody notes about it; the ledger keeps it.
     pub note: Option<Text<500>>,
@@ -141,7 +141,7 @@ pub struct UpdateBatch {
     /// Who sent them.
     pub supplier: Option<Text<200>>,
     /// What one unit cost, in minor units of the tenant's currency.
-    #[schema(minimum = 0, maximum = 1_000_000_000_000_i64)]
+    #[schema(value_type = Option<i64>, minimum = 0, maximum = 1_000_000_000_000_i64)]
     pub unit_cost: Option<Money>,
 }
 

@@ -27,6 +27,8 @@ pub struct Model {
     /// The version with which the item became short; nothing while it is not. See `low_stock`.
     pub short_since_version: Option<i64>,
     pub reserved: Quantity,
+    /// How many are in batches: the sum of the batches' quantities.
+    pub batched: Quantity,
     pub unit_cost: Option<Money>,
     pub negative_stock: Option<String>,
     pub created_at: Timestamp,
@@ -101,10 +103,10 @@ pub struct CreateItem {
     /// What its quantity counts; `piece` unless said.
     pub unit: Option<Text<32>>,
     /// At or below this many available units the item is short.
-    #[schema(minimum = 0)]
+    #[schema(value_type = Option<i64>, minimum = 0)]
     pub low_stock_level: Option<Quantity>,
     /// What one unit is worth, in minor units of the tenant's currency.
-    #[schema(minimum = 0, maximum = 1_000_000_000_000_i64)]
+    #[schema(value_type = Option<i64>, minimum = 0, maximum = 1_000_000_000_000_i64)]
     pub unit_cost: Option<Money>,
     /// What happens when somebody takes more than there is; the tenant's policy unless said.
     pub negative_stock: Option<NegativeStock>,
@@ -123,10 +125,10 @@ pub struct UpdateItem {
     /// What its quantity counts.
     pub unit: Option<Text<32>>,
     /// At or below this many available units the item is short.
-    #[schema(minimum = 0)]
+    #[schema(value_type = Option<i64>, minimum = 0)]
     pub low_stock_level: Option<Quantity>,
     /// What one unit is worth, in minor units of the tenant's currency.
-    #[schema(minimum = 0, maximum = 1_000_000_000_000_i64)]
+    #[schema(value_type = Option<i64>, minimum = 0, maximum = 1_000_000_000_000_i64)]
     pub unit_cost: Option<Money>,
     /// What happens when somebody takes more than there is; the tenant's policy unless said.
     pub negative_stock: Option<NegativeStock>,
@@ -210,6 +212,7 @@ impl Resource for Item {
             unit: Set(input.unit.map_or_else(|| "piece".to_owned(), String::from)),
             quantity: Set(Quantity(0)),
             reserved: Set(Quantity(0)),
+            batched: Set(Quantity(0)),
             low_stock_level: Set(level(input.low_stock_level)?),
             unit_cost: Set(cost(input.unit_cost)?),
             negative_stock: Set(input.negative_stock.map(|policy| policy.name().to_owned())),

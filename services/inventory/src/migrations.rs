@@ -103,6 +103,8 @@ fn batches(schema: &mut Schema) {
         table.index("inventory_batch_first_expired", &["item_id", "expires_at", "received_at", "id"]);
     });
     schema.open_to("inventory_batch", Purpose::Health, "SELECT");
+    // How many of an item's units are in batches, so that the statement that takes loose ones sees it.
+    schema.add_column("inventory_item", "batched", Type::Integer, Some("0"));
 }
 
 fn reservations(schema: &mut Schema) {

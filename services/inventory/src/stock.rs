@@ -107,10 +107,19 @@ async fn change_item(writer: &mut Writer<'_>, asked: &Move, below_zero: bool) ->
     if unreserve.0 != 0 {
         change = change.set_expr(Column::Reserved, reserved.clone()).guard(Condition::all().add(reserved.gte(0)));
     }
+    // A batch's movement changes what is in batches; any other one takes units that are in none.
+    let batched = Expr::col(Column::Batched);
+    if asked.batch.is_some() {
+        change = change.set_expr(Column::Batched, batched.clone().add(delta.0));
+    }
     if delta.0 < 0 && !below_zero {
         // What is broken, or was never there, is gone whoever reserved it.
-        let left: SimpleExpr = if asked.reason.leaves_reservations() { available } else { quantity };
-        change = change.guard(Condition::any().add(left.gte(0)).add(Column::NegativeStock.is_in(BELOW_ZERO)));
+        let left: SimpleExpr = if asked.reason.leaves_reservations() { available } else { quantity.clone() };
+        let mut enough = Condition::all().add(left.gte(0));
+        if asked.batch.is_none() {
+            enough = enough.add(quantity.sub(batched).gte(0));
+        }
+        change = change.guard(Condition::any().add(enough).add(Column::NegativeStock.is_in(BELOW_ZERO)));
     }
     change.event_data(move |row| with_item(told, row)).run_if("adjusted").await
 }
@@ -146,7 +155,10 @@ async fn change_after_all(writer: &mut Writer<'_>, asked: &mut Move) -> Result<i
 /// There is less than is asked for.
 pub(crate) fn insufficient(item: &item::Model, wanted: i64) -> Error {
     let (there, reserved, unit) = (item.quantity.0, item.reserved.0, &item.unit);
-    let held = if reserved == 0 { String::new() } else { format!(", {reserved} of them reserved") };
+    let mut held = if reserved == 0 { String::new() } else { format!(", {reserved} of them reserved") };
+    if item.batched.0 > 0 {
+        held.push_str(&format!(", {} in batches (take those by their batch)", item.batched.0));
+    }
     let message = format!("there are {there} {unit} in stock{held}, {wanted} would be needed");
     Error::conflict("inventory.insufficient_stock", message)
 }

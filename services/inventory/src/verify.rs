@@ -41,7 +41,7 @@ pub struct Verification {
 pub struct Drift {
     /// Whose it is.
     pub tenant_id: TenantId,
-    /// `item.quantity`, `item.reserved` or `batch.quantity`.
+    /// `item.quantity`, `item.reserved`, `item.batched` or `batch.quantity`.
     pub what: String,
     /// The item's SKU or the batch's code.
     pub name: String,
@@ -56,6 +56,8 @@ const MOVED: &str = "CAST(COALESCE((SELECT SUM(line.delta) FROM inventory_moveme
 const HELD: &str = "CAST(COALESCE((SELECT SUM(line.quantity) FROM inventory_reservation AS line WHERE \
     line.tenant_id = inventory_item.tenant_id AND line.item_id = inventory_item.id AND line.state = 'open' \
     AND line.deleted_at IS NULL), 0) AS BIGINT)";
+const IN_BATCHES: &str = "CAST(COALESCE((SELECT SUM(line.quantity) FROM inventory_batch AS line WHERE \
+    line.tenant_id = inventory_item.tenant_id AND line.item_id = inventory_item.id), 0) AS BIGINT)";
 const BATCH_MOVED: &str = "CAST(COALESCE((SELECT SUM(line.delta) FROM inventory_movement AS line WHERE \
     line.tenant_id = inventory_batch.tenant_id AND line.batch_id = inventory_batch.id), 0) AS BIGINT)";
 
@@ -100,6 +102,7 @@ pub async fn verify(store: &Store) -> Result<Verification> {
     for (what, query) in [
         ("item.quantity", differing(item::Entity, "sku", "quantity", MOVED)),
         ("item.reserved", differing(item::Entity, "sku", "reserved", HELD)),
+        ("item.batched", differing(item::Entity, "sku", "batched", IN_BATCHES)),
         ("batch.quantity", differing(batch::Entity, "code", "quantity", BATCH_MOVED)),
     ] {
         for row in system.rows(&query).await? {

@@ -14,10 +14,12 @@ use service::{App, NewTenant, Operation};
 use store::{Purpose, TenantRecord};
 use tasks::{State, TaskId, start_saga};
 use tokio::time::{Instant, sleep};
-use utoipa::ToSchema;
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 use web::{Body, Caller};
 
 use crate::making::Making;
+use crate::quota::QuotaNumbers;
 use crate::settings::{Currency, PlanName, TimeZone};
 use crate::tenant::Tenant;
 
@@ -48,17 +50,32 @@ struct ProvisionTenant {
     admin: FirstAdministrator,
     /// The most that it may use, by name; see its quotas.
     #[serde(default)]
+    #[schema(value_type = QuotaNumbers)]
     quotas: BTreeMap<String, i64>,
     /// Its first flags, by key; see its features.
     #[serde(default)]
+    #[schema(value_type = FirstFlags)]
     flags: BTreeMap<String, bool>,
 }
+
+/// Flags by key, as the document says them.
+enum FirstFlags {}
+
+impl PartialSchema for FirstFlags {
+    fn schema() -> RefOr<Schema> {
+        let key = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[a-z][a-z0-9_.-]{0,99}$"));
+        let on = ObjectBuilder::new().schema_type(Type::Boolean);
+        ObjectBuilder::new().property_names(Some(key)).additional_properties(Some(on)).into()
+    }
+}
+impl ToSchema for FirstFlags {}
 
 /// Who is to run the tenant.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct FirstAdministrator {
     /// Where the invitation goes.
+    #[schema(format = Email, min_length = 3, max_length = 254)]
     email: String,
 }
 

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 use service::{App, Operation};
 use store::{Event, Purpose, System, TenantChange, TenantRecord};
-use utoipa::ToSchema;
+use utoipa::openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type};
+use utoipa::{PartialSchema, ToSchema};
 use web::{Body, Caller, IfMatch, IfNoneMatch, Path, Reply};
 
 use crate::change;
@@ -58,8 +59,26 @@ type Numbers = BTreeMap<String, i64>;
 #[serde(deny_unknown_fields)]
 struct Quotas {
     /// The most that it may use, by name, such as `users`; what is not named is not limited.
+    #[schema(value_type = QuotaNumbers)]
     quotas: Numbers,
 }
+
+/// Numbers by name, as the document says them.
+pub(crate) enum QuotaNumbers {}
+
+impl PartialSchema for QuotaNumbers {
+    fn schema() -> RefOr<Schema> {
+        let name = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[a-z][A-Za-z0-9_.-]{0,59}$"));
+        let number = ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
+            .minimum(Some(0))
+            .maximum(Some(MOST));
+        let numbers = ObjectBuilder::new().property_names(Some(name)).additional_properties(Some(number));
+        numbers.max_properties(Some(MOST_NAMES)).into()
+    }
+}
+impl ToSchema for QuotaNumbers {}
 
 pub(crate) fn operations() -> [Operation; 2] {
     [

@@ -118,7 +118,7 @@ pub(crate) fn operations() -> [Operation; 3] {
         Operation::get("/api/v1/tenants", "tenants_list_tenants", list)
             .permission("tenants.tenants.read")
             .query::<TenantState>("state", "Only those in this state.")
-            .query::<String>("slugPrefix", "Only those whose slug begins so.")
+            .query::<PlanName>("slugPrefix", "Only those whose slug begins so.")
             .paged()
             .describe(
                 "List tenants",

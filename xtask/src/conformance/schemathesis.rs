@@ -19,7 +19,7 @@ use people::People;
 use report::{Outcomes, Report};
 
 /// How many cases the fuzzing phase makes of each operation, unless said.
-const EXAMPLES: u32 = 40;
+const EXAMPLES: u32 = 20;
 /// The same cases in every run, unless said.
 const SEED: u32 = 5;
 

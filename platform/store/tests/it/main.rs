@@ -7,6 +7,7 @@ mod database;
 mod disk;
 mod eventually;
 mod faults;
+mod figures;
 mod going_away;
 mod ground;
 mod idempotency;
@@ -16,6 +17,7 @@ mod positions;
 mod power_cut;
 mod proxy;
 mod roles;
+mod round_trips;
 mod scope;
 #[cfg(target_os = "linux")]
 mod server;

@@ -1,8 +1,10 @@
-//! A wire to the PostgreSQL server that a test can cut, refuse, or lose one answer on. Not for what
-//! travels over it, except that it knows a COMMIT when it sees one.
+//! A wire to the PostgreSQL server that a test can cut, refuse, silence, or lose one answer on, and that
+//! counts the ways there and back. Not for what travels over it, except that it knows a COMMIT when it
+//! sees one.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use store::Config;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -19,6 +21,8 @@ pub enum Wire {
     Broken,
     /// Open connections break; nobody listens.
     Gone,
+    /// Nothing that is asked reaches the server, and nothing breaks.
+    Silent,
     /// A COMMIT never reaches the server, and the connection breaks.
     LosesCommit,
     /// A COMMIT reaches the server, its answer never comes back, and the connection breaks.
@@ -29,7 +33,14 @@ pub struct Proxy {
     server: String,
     address: SocketAddr,
     state: Arc<watch::Sender<Wire>>,
+    traffic: Arc<Traffic>,
     listening: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Traffic {
+    open: AtomicUsize,
+    round_trips: AtomicUsize,
 }
 
 /// Returns where host and port stand in the URL, and what they are.
@@ -50,7 +61,7 @@ impl Proxy {
         }
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let state = Arc::new(watch::Sender::new(Wire::Whole));
-        let mut proxy = Self { server, address, state, listening: None };
+        let mut proxy = Self { server, address, state, traffic: Arc::default(), listening: None };
         proxy.listen().await;
         proxy
     }
@@ -58,11 +69,16 @@ impl Proxy {
     async fn listen(&mut self) {
         let listener = TcpListener::bind(self.address).await.expect("binds");
         self.address = listener.local_addr().expect("has one");
-        let (server, state) = (self.server.clone(), self.state.clone());
+        let (server, state, traffic) = (self.server.clone(), self.state.clone(), self.traffic.clone());
         self.listening = Some(tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 if *state.borrow() != Wire::Broken {
-                    tokio::spawn(carry(client, server.clone(), state.subscribe()));
+                    let (server, wire, traffic) = (server.clone(), state.subscribe(), traffic.clone());
+                    tokio::spawn(async move {
+                        traffic.open.fetch_add(1, Ordering::SeqCst);
+                        carry(client, server, wire, &traffic).await;
+                        traffic.open.fetch_sub(1, Ordering::SeqCst);
+                    });
                 }
             }
         }));
@@ -74,6 +90,16 @@ impl Proxy {
         let mut url = config.url.clone();
         url.replace_range(place..place + server.len(), &self.address.to_string());
         Config { url, ..config.clone() }
+    }
+
+    /// Returns how many connections it carries now.
+    pub fn open(&self) -> usize {
+        self.traffic.open.load(Ordering::SeqCst)
+    }
+
+    /// Returns how often something was asked of the server after it had answered what was asked before.
+    pub fn round_trips(&self) -> usize {
+        self.traffic.round_trips.load(Ordering::SeqCst)
     }
 
     /// Changes what the wire does.
@@ -92,12 +118,12 @@ impl Proxy {
 }
 
 /// Carries one connection until either side ends it or the wire is cut.
-async fn carry(mut client: TcpStream, server: String, mut wire: watch::Receiver<Wire>) {
+async fn carry(mut client: TcpStream, server: String, mut wire: watch::Receiver<Wire>, traffic: &Traffic) {
     let Ok(mut server) = TcpStream::connect(server).await else {
         return;
     };
     let (mut asked, mut answered) = (vec![0; 16_384], vec![0; 16_384]);
-    let mut commit_asked = false;
+    let (mut commit_asked, mut asking) = (false, false);
     loop {
         let state = *wire.borrow_and_update();
         if matches!(state, Wire::Broken | Wire::Gone) {
@@ -107,6 +133,12 @@ async fn carry(mut client: TcpStream, server: String, mut wire: watch::Receiver<
             changed = wire.changed() => if changed.is_err() { return },
             length = client.read(&mut asked) => {
                 let Ok(length @ 1..) = length else { return };
+                if state == Wire::Silent {
+                    continue;
+                }
+                if !std::mem::replace(&mut asking, true) {
+                    traffic.round_trips.fetch_add(1, Ordering::SeqCst);
+                }
                 // The whole statement, not READ COMMITTED.
                 let commit = asked[..length].windows(7).any(|word| word == b"COMMIT\0");
                 if commit && state == Wire::LosesCommit {
@@ -120,7 +152,7 @@ async fn carry(mut client: TcpStream, server: String, mut wire: watch::Receiver<
                 if commit_asked && state == Wire::LosesAnswer {
                     return;
                 }
-                commit_asked = false;
+                (commit_asked, asking) = (false, false);
                 if client.write_all(&answered[..length]).await.is_err() { return }
             }
         }

@@ -101,12 +101,16 @@ impl Item {
 
 /// Writes events into the log of a tenant.
 async fn write(app: &TestApp, tenant: &TestTenant, events: impl IntoIterator<Item = Event>) {
-    let mut ctx = store::system_context(tenant.id, PermissionSet::default());
-    let mut writer = app.store().write(&mut ctx).await.expect("a writer");
-    for event in events {
-        writer.record(event).await.expect("an event");
+    let mut events = events.into_iter().peekable();
+    while events.peek().is_some() {
+        let mut ctx = store::system_context(tenant.id, PermissionSet::default());
+        let mut writer = app.store().write(&mut ctx).await.expect("a writer");
+        // A slow machine must not hold a writer for too long.
+        for event in events.by_ref().take(100) {
+            writer.record(event).await.expect("an event");
+        }
+        writer.commit(Answer::no_content()).await.expect("kept");
     }
-    writer.commit(Answer::no_content()).await.expect("kept");
 }
 
 /// Writes events and has them counted.

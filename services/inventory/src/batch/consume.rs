@@ -49,7 +49,7 @@ impl BatchUse {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ConsumeBatch {
     /// How many units.
-    #[schema(minimum = 1, maximum = 1_000_000_000_000_000_i64)]
+    #[schema(value_type = i64, minimum = 1, maximum = 1_000_000_000_000_000_i64)]
     quantity: Quantity,
     /// Why; `consumed` unless said.
     #[serde(default)]

@@ -42,7 +42,7 @@ impl ItemUse {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ConsumeItem {
     /// How many units.
-    #[schema(minimum = 1, maximum = 1_000_000_000_000_000_i64)]
+    #[schema(value_type = i64, minimum = 1, maximum = 1_000_000_000_000_000_i64)]
     quantity: Quantity,
     /// Why; `consumed` unless said.
     #[serde(default)]

@@ -20,7 +20,7 @@ use crate::stock::{self, Move};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ReceiveBatch {
     /// How many units.
-    #[schema(minimum = 1, maximum = 1_000_000_000_000_000_i64)]
+    #[schema(value_type = i64, minimum = 1, maximum = 1_000_000_000_000_000_i64)]
     quantity: Quantity,
     /// What somebody notes about it.
     note: Option<Text<500>>,

@@ -1,9 +1,9 @@
 //! Says which units of an item to take: first expired, first out. Not for taking or holding them.
 
 use axum::extract::State;
-use kernel::{Answer, Quantity, Timestamp};
+use kernel::{Answer, Error, Quantity, Timestamp};
 use serde::{Deserialize, Serialize};
-use service::{App, Operation, Shape};
+use service::{App, Operation, Shape, UpTo};
 use utoipa::ToSchema;
 use web::{Caller, Path, Query};
 
@@ -11,6 +11,7 @@ use super::BatchId;
 use super::consume;
 use super::there::There;
 use crate::item::ItemId;
+use crate::stock::MOST;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -56,7 +57,7 @@ pub(crate) fn operation() -> Operation {
         .path::<ItemId>("id")
         .permission("inventory.batches.read")
         .shape(Shape::Success)
-        .required_query::<UnitCount>("quantity", "How many units are needed.")
+        .required_query::<UpTo<{ MOST as u64 }>>("quantity", "How many units are needed.")
         .describe(
             "Say which batches to take units of",
             "First expired, first out: of the batches that are neither expired nor failed, what expires first, then \
@@ -65,16 +66,6 @@ pub(crate) fn operation() -> Operation {
         )
         .gives::<Suggestion>(200, "The suggestion")
         .problems(&[400, 404])
-}
-
-/// A number of units, as the document says it.
-struct UnitCount;
-
-impl utoipa::PartialSchema for UnitCount {
-    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
-        let number = utoipa::openapi::ObjectBuilder::new().schema_type(utoipa::openapi::Type::Integer);
-        number.minimum(Some(1)).maximum(Some(crate::stock::MOST as f64)).into()
-    }
 }
 
 async fn suggest(
@@ -108,7 +99,7 @@ async fn suggest(
     Ok(Answer::ok(&suggestion)?.into())
 }
 
-fn refused() -> kernel::Error {
-    kernel::Error::invalid("request.invalid_query", "the query is not valid")
-        .field("quantity", format!("must be a number from 1 to {}", crate::stock::MOST))
+fn refused() -> Error {
+    Error::invalid("request.invalid_query", "the query is not valid")
+        .field("quantity", format!("must be a number from 1 to {MOST}"))
 }

@@ -87,11 +87,7 @@ impl There {
 
     /// Returns how many units are in no batch.
     pub fn loose(&self) -> i64 {
-        if self.batches.len() as u64 == MOST_BATCHES {
-            return 0;
-        }
-        let in_batches: i64 = self.batches.iter().map(|batch| batch.quantity.0).sum();
-        (self.item.quantity.0 - in_batches).max(0)
+        (self.item.quantity.0 - self.item.batched.0).max(0)
     }
 
     /// Returns how many units can be used, whoever reserved them.
@@ -177,6 +173,7 @@ mod tests {
             low_stock_level: None,
             short_since_version: None,
             reserved: Quantity(reserved),
+            batched: Quantity(batches.iter().map(|batch| batch.quantity.0).sum()),
             unit_cost: None,
             negative_stock: None,
             created_at: NOW,

@@ -20,7 +20,7 @@ use crate::stock::Move;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ConsumeReservation {
     /// How many of the units; all unless said. What is not taken is released.
-    #[schema(minimum = 1, maximum = 1_000_000_000_000_000_i64)]
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 1_000_000_000_000_000_i64)]
     quantity: Option<Quantity>,
     /// Why; `sold` unless said.
     reason: Option<ItemUse>,

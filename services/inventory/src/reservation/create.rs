@@ -25,7 +25,7 @@ const LONGEST: i64 = 7 * 24 * 3600;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct CreateReservation {
     /// How many units.
-    #[schema(minimum = 1, maximum = 1_000_000_000_000_000_i64)]
+    #[schema(value_type = i64, minimum = 1, maximum = 1_000_000_000_000_000_i64)]
     quantity: Quantity,
     /// For how many seconds; 900 unless said.
     #[schema(minimum = 1, maximum = 604_800)]

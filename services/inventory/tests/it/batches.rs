@@ -295,3 +295,27 @@ async fn pages_follow_one_another_in_every_order_and_what_never_expires_comes_la
         assert_eq!(csv.expect(200).text().lines().count(), 7);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_adjustment_takes_no_units_that_are_in_batches() {
+    for app in apps().await {
+        let tenant = app.tenant("farm").await;
+        let path = item(&app, &tenant, "A").await;
+        let place = batch(&app, &tenant, &path, "L", json!({ "quantity": 10 })).await;
+        let adjust = async |delta: i64, reason: &str| {
+            post(&app, &tenant, &format!("{path}/adjust"), json!({ "delta": delta, "reason": reason })).await
+        };
+        adjust(4, "received").await.expect(200);
+        let before = app.digest(&tenant).await;
+        for reason in ["sold", "damaged", "counted"] {
+            let refused = adjust(-5, reason).await.expect(409);
+            assert_eq!(refused.code(), "inventory.insufficient_stock", "{reason}");
+        }
+        assert_eq!(app.digest(&tenant).await, before);
+        adjust(-4, "sold").await.expect(200);
+        adjust(-1, "sold").await.expect(409);
+        post(&app, &tenant, &format!("{place}/consume"), json!({ "quantity": 10 })).await.expect(200);
+        assert_eq!(quantity(&app, &tenant, &path).await, json!(0));
+        agrees(&app).await;
+    }
+}

@@ -12,14 +12,14 @@ const LOGS: &str = "/api/inventory/export/logs";
 async fn an_export_of_several_pages_has_every_row_once() {
     for app in apps().await {
         let (tenant, other) = (app.tenant("farm").await, app.tenant("other").await);
-        let path = item(&app, &tenant, "A").await;
+        item(&app, &tenant, "A").await;
         item(&app, &other, "not-mine").await;
         // More than two pages, as the first is short.
-        let long = "n".repeat(480);
-        for delta in 1..=650 {
-            let body = json!({ "delta": delta, "reason": "received", "note": long });
-            app.post(&format!("{path}/adjust")).token(&tenant.staff_token).json(&body).send().await.expect(200);
-        }
+        let rows: String = (1..=650).map(|delta| format!("A,{delta},received,{}\n", "n".repeat(480))).collect();
+        let import = app.post("/api/inventory/import?kind=movements").token(&tenant.admin_token);
+        let import = import.header("content-type", "text/csv").bytes(format!("sku,delta,reason,note\n{rows}"));
+        import.send().await.expect(202);
+        app.settle().await;
         let answer = app.get(LOGS).token(&tenant.admin_token).send().await.expect(200);
         assert_eq!(answer.header("cache-control"), "no-store");
         let lines = answer.data();

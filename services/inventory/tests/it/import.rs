@@ -9,7 +9,7 @@ use crate::{ITEMS, apps, item};
 const IMPORT: &str = "/api/inventory/import";
 
 /// Sends a file, lets the work be done, and gives the import and its errors.
-async fn import(app: &TestApp, tenant: &TestTenant, query: &str, file: &str) -> (Value, Vec<Value>) {
+async fn import(app: &TestApp, tenant: &TestTenant, query: &str, file: impl AsRef<[u8]>) -> (Value, Vec<Value>) {
     let taken = send(app, tenant, query, file).await.expect(202);
     app.settle().await;
     let id = taken.data()["importId"].as_str().expect("an id").to_owned();
@@ -19,8 +19,9 @@ async fn import(app: &TestApp, tenant: &TestTenant, query: &str, file: &str) -> 
     (shown, errors["items"].as_array().expect("errors").clone())
 }
 
-async fn send(app: &TestApp, tenant: &TestTenant, query: &str, file: &str) -> TestResponse {
-    let media_type = if file.trim_start_matches('\u{feff}').starts_with(['[', '{']) { "application/json" } else { "text/csv" };
+async fn send(app: &TestApp, tenant: &TestTenant, query: &str, file: impl AsRef<[u8]>) -> TestResponse {
+    let file = file.as_ref();
+    let media_type = if file.starts_with(b"[") || file.starts_with(b"{") { "application/json" } else { "text/csv" };
     let request = app.post(&format!("{IMPORT}?{query}")).token(&tenant.admin_token);
     request.header("content-type", media_type).bytes(file).send().await
 }
@@ -175,7 +176,7 @@ async fn movements_are_refused_as_adjustments_are_and_a_dry_run_knows_it() {
             "A,,-3,sold,,".to_owned(),
             "A,,0,sold,,".to_owned(),
             "Z,,1,received,,".to_owned(),
-            "A,,1,stolen,2026-02-30,-1".to_owned(),
+            "A,,1,stolen,2026-02-30,1.5".to_owned(),
             "A,,1,received,2026-11-22,".to_owned(),
             "A,,-2,sold,,".to_owned(),
         ];
@@ -288,6 +289,22 @@ async fn a_file_that_breaks_off_is_applied_up_to_there_and_says_so() {
             (1, "", "import_broken_file"),
         ];
         assert_eq!(faults(&errors), wanted);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_are_no_text_and_endless_rows_cost_only_themselves() {
+    for app in apps().await {
+        let tenant = app.tenant("farm").await;
+        let long = vec![b'x'; 70_000];
+        let file = [b"sku,name\nA,\xff\nB,".as_slice(), &long, b"\nC,\0\nD,Fine\n"].concat();
+        let (done, errors) = import(&app, &tenant, "", file).await;
+        let wanted = vec![
+            (2, "name", "import_not_utf8"),
+            (3, "", "import_row_too_long"),
+            (4, "name", "import_invalid_value"),
+        ];
+        assert_eq!((counts(&done), faults(&errors)), ([4, 1, 0, 3], wanted));
     }
 }
 

@@ -15,6 +15,7 @@ const OUT_OF_REACH: &[(&str, &str)] = &[
     ("identity_confirm_registration", "only a letter has the code"),
     ("identity_reset_password", "only a letter has the code"),
     ("identity_refresh_session", "the fuzzer makes up tokens; the suite `tokens` has real ones"),
+    ("identity_remove_member", "the only member is the last administrator, who stays"),
     ("notifications_ask_to_unsubscribe", "only a letter has the token"),
     ("notifications_unsubscribe", "only a letter has the token"),
     ("notifications_open_socket", "it is no WebSocket; the suite `realtime` has one"),
