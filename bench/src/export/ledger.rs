@@ -39,7 +39,7 @@ pub async fn fill(url: &str, lines: u64) -> Outcome {
         ),
         false => (
             "('01300000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid",
-            format!("generate_series(1, {lines}) AS many (n)"),
+            format!("generate_series(1::bigint, {lines}) AS many (n)"),
         ),
     };
     let columns = "tenant_id, id, item_id, delta, reason, note, occurred_at, amount, reference, created_at, created_by";

@@ -2,12 +2,12 @@
 //! quantity is the sum of its lines.
 
 use axum::extract::State;
-use kernel::{Answer, Cursor, Error, Id, IdKind, Money, Quantity, TenantId, Timestamp};
+use kernel::{Answer, Cursor, Error, Id, IdKind, Money, Quantity, Result, TenantId, Timestamp};
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::Order;
+use sea_orm::sea_query::{Order, SimpleExpr};
 use serde::{Deserialize, Serialize};
 use service::{App, Operation, Shape};
-use store::not_found;
+use store::{Reader, not_found};
 use utoipa::ToSchema;
 use web::{Caller, Path, Query};
 
@@ -137,16 +137,17 @@ impl From<Model> for Movement {
 
 /// A page of the ledger.
 #[derive(Debug, Serialize, ToSchema)]
-struct MovementPage {
+pub(crate) struct MovementPage {
     /// The movements, newest first.
     items: Vec<Movement>,
     /// Send it back as `cursor` to read on; null on the last page.
     next: Option<String>,
 }
 
+/// Which page is wanted.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+pub(crate) struct Asked {
     limit: Option<u64>,
     cursor: Option<String>,
 }
@@ -171,24 +172,28 @@ async fn list(
     Path(item): Path<ItemId>,
     Query(asked): Query<Asked>,
 ) -> web::Result {
+    let reader = app.store.read(&ctx).await?;
+    reader.select_with_deleted::<item::Entity>().id(item).one().await?.ok_or_else(not_found)?;
+    let page = page(&reader, Column::ItemId.eq(item), asked).await?;
+    reader.close().await?;
+    Ok(Answer::ok(&page)?.into())
+}
+
+/// Returns the page that was asked for of the lines that meet a condition.
+pub(crate) async fn page(reader: &Reader<'_>, of: SimpleExpr, asked: Asked) -> Result<MovementPage> {
     let limit = asked.limit.unwrap_or(50);
     if !(1..=200).contains(&limit) {
         return Err(Error::invalid("request.invalid_query", "the query is not valid")
-            .field("limit", "must be a number from 1 to 200")
-            .into());
+            .field("limit", "must be a number from 1 to 200"));
     }
     let cursor = asked.cursor.map(|text| Cursor::decode(&text, SORT)).transpose()?;
-    let reader = app.store.read(&ctx).await?;
-    reader.select_with_deleted::<item::Entity>().id(item).one().await?.ok_or_else(not_found)?;
-    let mut query = reader.select_with_deleted::<Entity>().filter(Column::ItemId.eq(item));
+    let mut query = reader.select_with_deleted::<Entity>().filter(of);
     if let Some(cursor) = cursor {
         query = query.filter(Column::Id.lt(cursor.id));
     }
     let mut rows = query.order_by(Column::Id, Order::Desc).limit(limit + 1).all().await?;
-    reader.close().await?;
     let more = rows.len() as u64 > limit;
     rows.truncate(limit as usize);
     let next = rows.last().filter(|_| more).map(|row| Cursor::after(SORT, Default::default(), row.id.uuid()).encode());
-    let page = MovementPage { items: rows.into_iter().map(Movement::from).collect(), next };
-    Ok(Answer::ok(&page)?.into())
+    Ok(MovementPage { items: rows.into_iter().map(Movement::from).collect(), next })
 }

@@ -68,6 +68,7 @@ async fn api_tokens_run_out_and_a_repeated_request_does_not_show_one_again() {
         let made = create().await.expect(201).json();
         let again = create().await.expect(201).json();
         assert_eq!((&again["id"], &again["token"]), (&made["id"], &Value::Null));
+        assert_eq!((&again["name"], &again["expiresAt"]), (&made["name"], &made["expiresAt"]), "as documented");
         me(&app, text(&made["token"])).await.expect(200);
         pass(&app, 86_401);
         me(&app, text(&made["token"])).await.expect(401);

@@ -1,7 +1,7 @@
 //! Exports: whole, in order, once, and for whom they are.
 
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{ITEMS, apps, item};
 

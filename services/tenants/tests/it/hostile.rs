@@ -16,6 +16,8 @@ async fn wrong_bodies_are_named_and_change_nothing() {
             ("", ""),
             ("{", ""),
             ("[]", ""),
+            ("[null,null,null,null]", ""),
+            (r#"["Good","UTC","EUR",null]"#, ""),
             ("{} {}", ""),
             (r#"{"name":7}"#, "name"),
             (r#"{"name":""}"#, "name"),

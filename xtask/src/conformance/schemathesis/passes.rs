@@ -116,6 +116,22 @@ mod tests {
     }
 
     #[test]
+    fn every_part_of_a_path_that_varies_says_what_it_holds() {
+        let document = workspace::read("docs/openapi/portico.json").unwrap();
+        let document: Value = serde_json::from_str(&document).unwrap();
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            let parameters = methods.as_object().unwrap().values().flat_map(|it| workspace::list(&it["parameters"]));
+            for parameter in parameters.filter(|parameter| parameter["in"] == "path") {
+                assert!(
+                    parameter["schema"]["pattern"].is_string(),
+                    "{path}: {}; see Operation::path",
+                    parameter["name"]
+                );
+            }
+        }
+    }
+
+    #[test]
     fn an_operation_is_named_by_id_tag_or_path() {
         let document = serde_json::json!({ "paths": { "/api/things/{id}": { "get": {
             "operationId": "shop_get_thing", "tags": ["shop"], "security": [{ "operator": [] }],
