@@ -172,7 +172,8 @@ async fn open_sqlite(config: &Config, statistics: Arc<Statistics>) -> Result<Con
         .min_connections(1)
         .acquire_timeout(Duration::from_millis(config.acquire_timeout_ms))
         .test_before_acquire(false)
-        .connect_with(options.pragma("query_only", "ON"))
+        // There are several, and each keeps its cache: an export would fill all of them.
+        .connect_with(options.pragma("query_only", "ON").pragma("cache_size", "-4000"))
         .await
         .map_err(|error| failure::from_database(sqlx_failure(error)))?;
     let readers = DatabaseConnection::from(readers);
