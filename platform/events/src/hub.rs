@@ -72,8 +72,10 @@ impl Hub {
                     _ => {}
                 }
                 away = read.is_err();
-                if !matches!(read, Ok(true)) {
-                    let _ = tokio::time::timeout(LOOK, rung.changed()).await;
+                match read {
+                    // Who listens takes what was handed out before more comes.
+                    Ok(true) => tokio::task::yield_now().await,
+                    _ => drop(tokio::time::timeout(LOOK, rung.changed()).await),
                 }
             }
         });

@@ -118,7 +118,7 @@ async fn fill(server: &Server, token: &Arc<str>) {
             assert!(answer.is_success(), "{}", answer.status);
         };
         if number % 3 == 0 {
-            send(http::Method::DELETE, path(&item)).await;
+            send(http::Method::DELETE, format!("{}?force=true", path(&item))).await;
         }
         if number % 6 == 0 {
             send(http::Method::POST, format!("{}/restore", path(&item))).await;

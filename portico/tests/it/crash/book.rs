@@ -118,7 +118,7 @@ impl Operation {
                 let body = json!({ "name": self.key });
                 (http::Method::PUT, item(), *expected, Some(body))
             }
-            Deed::Delete => (http::Method::DELETE, item(), None, None),
+            Deed::Delete => (http::Method::DELETE, item() + "?force=true", None, None),
             Deed::Restore => (http::Method::POST, item() + "/restore", None, None),
         };
         Wire { method, path, expected, body }
