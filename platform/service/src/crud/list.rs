@@ -189,11 +189,13 @@ pub(super) async fn list<R: Resource>(
     if let Some(cursor) = &asked.cursor {
         let key = value_of(&cursor.key, asked.sort.kind)?;
         let (column, after) = (asked.sort.column, cursor.id);
-        let (beyond, tie) = match asked.descending {
-            false => (column.gt(key.clone()), id.gt(after)),
-            true => (column.lt(key.clone()), id.lt(after)),
+        // The bound says nothing new, but an index can begin there: it cannot at an OR.
+        let (bound, beyond, tie) = match asked.descending {
+            false => (column.gte(key.clone()), column.gt(key.clone()), id.gt(after)),
+            true => (column.lte(key.clone()), column.lt(key.clone()), id.lt(after)),
         };
-        query = query.filter(Condition::any().add(beyond).add(Condition::all().add(column.eq(key)).add(tie)));
+        let beyond = Condition::any().add(beyond).add(Condition::all().add(column.eq(key)).add(tie));
+        query = query.filter(bound).filter(beyond);
     }
     // One row more than asked for tells whether there is a next page.
     let mut rows =

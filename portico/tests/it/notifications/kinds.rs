@@ -128,3 +128,24 @@ async fn tenants_hear_nothing_of_one_another() {
         assert_eq!(post.app.digest(&other).await, before);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_fails_its_check_is_told_to_those_who_work_with_stock() {
+    for post in posts().await {
+        let (tenant, staff) = post.tenant().await;
+        let (app, token) = (&post.app, &staff.token);
+        app.post("/api/inventory").token(token).json(&json!({ "sku": "A", "name": "Apples" })).send().await.expect(201);
+        let batch = json!({ "sku": "A", "code": "L-7", "quantity": 5 });
+        let made = app.post("/api/inventory/batches").token(token).json(&batch).send().await.expect(201);
+        let check = format!("{}/qc", made.header("location"));
+        let failed = json!({ "result": "failed", "note": "too soft" });
+        app.post(&check).token(token).json(&failed).send().await.expect(200);
+        app.settle().await;
+        let page = post.page(&tenant.admin_token, "?type=QC_FAILED").await;
+        let told = &page["items"][0];
+        assert_eq!(page["items"].as_array().map(Vec::len), Some(1), "{page}");
+        assert_eq!((&told["object"], &told["read"]), (&made.data()["id"], &json!(false)));
+        let title = told["title"].as_str().expect("a title");
+        assert!(title.starts_with("Quality check failed: ") && title.contains("L-7"), "{title}");
+    }
+}
