@@ -126,7 +126,7 @@ pub(crate) async fn page(store: &Store, wanted: Wanted) -> Result<OperatorTaskPa
         before: cursor.map(|cursor| TaskId::from_uuid(cursor.id)),
     };
     let mut rows = tasks::list_all(store, wanted.tenant, &filter, limit + 1).await?;
-    let next = next_page(&mut rows, limit);
+    let next = next_page(&mut rows, limit, SORT, |row| row.id.uuid());
     let counts = tasks::count_all(store, wanted.tenant).await?;
     let count = |count: tasks::Count| TaskCount { job: count.job, state: count.state, count: count.count };
     Ok(OperatorTaskPage {

@@ -12,6 +12,7 @@ mod guard;
 mod manifest;
 mod openapi;
 mod operation;
+mod page;
 mod peers;
 mod provision;
 mod resource;
@@ -26,9 +27,8 @@ pub use features::{AllOn, Feature, Features, Following, declared_features, featu
 pub use manifest::{Audience, EventType, PermissionType, Role, Service};
 pub use openapi::{document, shaped};
 pub use operation::{Access, Operation, Parameter, Shape, UpTo};
+pub use page::next_page;
 pub use peers::Peers;
 pub use provision::{NewTenant, Provisioning, check_slug, taken_back};
 pub use resource::{Field, FieldKind, Permissions, Resource, Spec, UpdateVerb, set_if};
-pub use task_routes::{
-    TaskError, TaskProgress, TaskSaga, TaskState, TaskStep, TaskView, cancel_task, next_page, task_service,
-};
+pub use task_routes::{TaskError, TaskProgress, TaskSaga, TaskState, TaskStep, TaskView, cancel_task, task_service};

@@ -13,6 +13,7 @@ use web::{Caller, Path, Query};
 use crate::app::App;
 use crate::manifest::{Audience, EventType, PermissionType, Role, Service};
 use crate::operation::Operation;
+use crate::page::next_page;
 
 const MOST: u64 = 200;
 const SORT: &str = "-id";
@@ -284,17 +285,9 @@ async fn list(State(app): State<App>, Caller(ctx): Caller, Query(asked): Query<A
     let reader = app.store.read(&ctx).await?;
     let mut rows = tasks::list(&reader, &filter, limit + 1).await?;
     reader.close().await?;
-    let next = next_page(&mut rows, limit);
+    let next = next_page(&mut rows, limit, SORT, |row| row.id.uuid());
     let items = rows.into_iter().map(|row| TaskView::of(row, None)).collect();
     Ok(Answer::ok(&TaskPage { items, next })?.into())
-}
-
-/// Cuts a list that has one more than was asked for, and returns the cursor of the next page.
-pub fn next_page(rows: &mut Vec<TaskRow>, limit: u64) -> Option<String> {
-    let more = rows.len() as u64 > limit;
-    rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    let last = rows.last().filter(|_| more);
-    last.map(|row| Cursor::after(SORT, serde_json::Value::Null, row.id.uuid()).encode())
 }
 
 async fn get(State(app): State<App>, Caller(ctx): Caller, Path(id): Path<TaskId>) -> web::Result {

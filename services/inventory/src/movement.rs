@@ -2,11 +2,11 @@
 //! quantity is the sum of its lines.
 
 use axum::extract::State;
-use kernel::{Answer, Cursor, Error, Id, IdKind, Money, Quantity, Result, TenantId, Timestamp};
+use kernel::{Answer, Cursor, Id, IdKind, Money, Quantity, Result, TenantId, Timestamp};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Order, SimpleExpr};
 use serde::{Deserialize, Serialize};
-use service::{App, Operation, Shape};
+use service::{App, Operation, Shape, next_page};
 use store::{Reader, not_found};
 use utoipa::ToSchema;
 use web::{Caller, Path, Query};
@@ -181,19 +181,13 @@ async fn list(
 
 /// Returns the page that was asked for of the lines that meet a condition.
 pub(crate) async fn page(reader: &Reader<'_>, of: SimpleExpr, asked: Asked) -> Result<MovementPage> {
-    let limit = asked.limit.unwrap_or(50);
-    if !(1..=200).contains(&limit) {
-        return Err(Error::invalid("request.invalid_query", "the query is not valid")
-            .field("limit", "must be a number from 1 to 200"));
-    }
+    let limit = crate::batch::list::limit(asked.limit)?;
     let cursor = asked.cursor.map(|text| Cursor::decode(&text, SORT)).transpose()?;
     let mut query = reader.select_with_deleted::<Entity>().filter(of);
     if let Some(cursor) = cursor {
         query = query.filter(Column::Id.lt(cursor.id));
     }
     let mut rows = query.order_by(Column::Id, Order::Desc).limit(limit + 1).all().await?;
-    let more = rows.len() as u64 > limit;
-    rows.truncate(limit as usize);
-    let next = rows.last().filter(|_| more).map(|row| Cursor::after(SORT, Default::default(), row.id.uuid()).encode());
+    let next = next_page(&mut rows, limit, SORT, |row| row.id.uuid());
     Ok(MovementPage { items: rows.into_iter().map(Movement::from).collect(), next })
 }

@@ -5,7 +5,7 @@ use kernel::{Answer, Cursor, Error, Result};
 use sea_orm::ColumnTrait as _;
 use sea_orm::sea_query::Order;
 use serde::{Deserialize, Serialize};
-use service::{App, Operation};
+use service::{App, Operation, next_page};
 use store::not_found;
 use utoipa::ToSchema;
 use web::{Caller, Path, Query};
@@ -100,9 +100,7 @@ async fn list(Within(app): Within<App>, Caller(ctx): Caller, Query(asked): Query
     }
     let mut rows = query.order_by(Column::Id, Order::Desc).limit(limit + 1).all().await?;
     reader.close().await?;
-    let more = rows.len() as u64 > limit;
-    rows.truncate(limit as usize);
-    let next = rows.last().filter(|_| more).map(|row| Cursor::after(SORT, Default::default(), row.id.uuid()).encode());
+    let next = next_page(&mut rows, limit, SORT, |row| row.id.uuid());
     let items = rows.into_iter().map(Delivery::view).collect::<Result<_>>()?;
     Ok(Answer::ok(&DeliveryPage { items, next })?.into())
 }

@@ -334,13 +334,17 @@ async fn make_tenants(mut client: Client, seed: u64, number: Arc<AtomicU64>) -> 
         told.sagas.insert(task.clone(), slug);
         if told.sagas.len().is_multiple_of(2) {
             // Somewhere between its first step and its last: one that still waits would just be dropped.
-            // `until` cannot borrow the client across a spawned task, so this polls by hand.
-            loop {
-                match has_begun(&mut client, &task).await {
-                    None => return told,
-                    Some(true) => break,
-                    Some(false) => tokio::time::sleep(Duration::from_millis(2)).await,
+            // `until` cannot borrow the client across a spawned task, so this looks by hand.
+            let begun = async {
+                loop {
+                    match has_begun(&mut client, &task).await {
+                        Some(false) => tokio::time::sleep(Duration::from_millis(2)).await,
+                        known => return known,
+                    }
                 }
+            };
+            if tokio::time::timeout(LIMIT, begun).await.expect("a saga begins").is_none() {
+                return told;
             }
             let request = client.request(Method::POST, &format!("/api/tasks/{task}/cancel"));
             let request = request.header("x-audit-reason", "a test takes tenants back");

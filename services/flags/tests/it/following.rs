@@ -2,7 +2,7 @@
 //! process is a state of its own over a store of its own.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kernel::{RequestId, TenantId};
 use sea_orm::sea_query::{Alias, Query};
@@ -11,10 +11,9 @@ use store::{Config, Engine, Event, Purpose, Store, TenantChange, TenantDraft};
 use testkit::TestApp;
 use tokio::task::JoinSet;
 
+use crate::eventually::eventually;
 use crate::wire::Wire;
 use crate::{DOOR, apps, services, turn, turn_for_all, withdraw};
-
-const LIMIT: Duration = Duration::from_secs(20);
 
 /// Another process over the same database.
 struct Other {
@@ -38,11 +37,8 @@ impl Other {
 
     /// Waits until the switch stands so.
     async fn until(&self, tenant: TenantId, key: &str, on: bool) {
-        let began = Instant::now();
-        while self.features.is_on(tenant, key) != on {
-            assert!(began.elapsed() < LIMIT, "{key} should be {on}");
-            tokio::time::sleep(Duration::from_millis(3)).await;
-        }
+        let what = format!("{key} is {on}");
+        eventually(&what, || std::future::ready(self.features.is_on(tenant, key) == on)).await;
     }
 }
 

@@ -6,7 +6,7 @@ use kernel::{Answer, Cursor};
 use sea_orm::sea_query::Order;
 use sea_orm::{ColumnTrait as _, Condition};
 use serde::{Deserialize, Serialize};
-use service::{App, Operation, Shape};
+use service::{App, Operation, Shape, next_page};
 use store::not_found;
 use utoipa::ToSchema;
 use web::{Caller, IfNoneMatch, Path, Query};
@@ -96,9 +96,7 @@ async fn list(
     }
     let mut rows = query.order_by(Column::Id, Order::Asc).limit(limit + 1).all().await?;
     reader.close().await?;
-    let more = rows.len() as u64 > limit;
-    rows.truncate(limit as usize);
-    let next = rows.last().filter(|_| more).map(|row| Cursor::after(SORT, Default::default(), row.id.uuid()).encode());
+    let next = next_page(&mut rows, limit, SORT, |row| row.id.uuid());
     let page = ReservationPage { items: rows.iter().map(|row| Reservation::view(row, now)).collect(), next };
     Ok(Answer::ok(&page)?.into())
 }
