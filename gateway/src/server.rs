@@ -1,7 +1,7 @@
 //! The sockets: one current-thread runtime and one SO_REUSEPORT listener per core (decision 0001),
 //! HTTP/1.1 and HTTP/2, and a drain that loses no request. Not for what happens to a request.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
@@ -18,7 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use kernel::{Error, Result};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 use web::PeerAddress;
 
@@ -56,6 +56,7 @@ pub struct Drain {
 pub struct Server {
     address: SocketAddr,
     stop: watch::Sender<Stage>,
+    renew: watch::Sender<Option<mpsc::Sender<Result<()>>>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -104,23 +105,37 @@ impl Server {
             listeners.push(bind(address)?);
         }
         let (stop, stage) = watch::channel(Stage::Serving);
+        let (renew, renewed) = watch::channel(None);
         let mut threads = Vec::new();
         for (number, listener) in listeners.into_iter().enumerate() {
             let (door, stage, header_timeout) = (door.clone(), stage.clone(), config.header_timeout);
+            let renewed = renewed.clone();
             let name = format!("gateway-{number}");
             let thread = std::thread::Builder::new().name(name).spawn(move || {
-                if let Err(error) = run_core(listener, door, stage, header_timeout) {
+                if let Err(error) = run_core(listener, door, stage, renewed, header_timeout) {
                     tracing::error!(error = %error, "a gateway core stopped");
                 }
             });
             threads.push(thread.map_err(|error| Error::internal("no thread for a gateway core").source_error(error))?);
         }
-        Ok(Self { address, stop, threads })
+        Ok(Self { address, stop, renew, threads })
     }
 
     /// Returns the address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Has each core make its door anew; requests that are under way end at the old one. Returns when all
+    /// have, or why one has not: that core goes on with its old door.
+    pub async fn renew(&self) -> Result<()> {
+        let (told, mut answers) = mpsc::channel(self.threads.len().max(1));
+        self.renew.send_replace(Some(told));
+        for _ in 0..self.threads.len() {
+            let stopped = || Error::unavailable("server.stopping", "the server is stopping");
+            answers.recv().await.ok_or_else(stopped)??;
+        }
+        Ok(())
     }
 
     /// Stops accepting, lets open requests end, and returns when the cores have stopped.
@@ -152,8 +167,9 @@ where
 
 fn run_core(
     listener: StdListener,
-    door: impl Fn() -> Result<Door>,
+    door: impl Fn() -> Result<Door> + 'static,
     stage: watch::Receiver<Stage>,
+    renewed: watch::Receiver<Option<mpsc::Sender<Result<()>>>>,
     header_timeout: Duration,
 ) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -162,9 +178,27 @@ fn run_core(
     local.block_on(&runtime, async move {
         let listener = TcpListener::from_std(listener)
             .map_err(|error| Error::internal("the listener failed").source_error(error))?;
-        serve(listener, Rc::new(door()?), stage, header_timeout).await;
+        let current = Rc::new(RefCell::new(Rc::new(door()?)));
+        let renewing = tokio::task::spawn_local(keep_renewed(current.clone(), door, renewed));
+        serve(listener, current, stage, header_timeout).await;
+        renewing.abort();
         Ok(())
     })
+}
+
+/// Puts a new door in the place of the old one whenever it is asked to.
+async fn keep_renewed(
+    current: Rc<RefCell<Rc<Door>>>,
+    door: impl Fn() -> Result<Door>,
+    mut renewed: watch::Receiver<Option<mpsc::Sender<Result<()>>>>,
+) {
+    while renewed.changed().await.is_ok() {
+        let Some(told) = renewed.borrow_and_update().clone() else { continue };
+        let made = door().map(|door| {
+            current.replace(Rc::new(door));
+        });
+        let _ = told.send(made).await;
+    }
 }
 
 /// How the versions of HTTP are spoken.
@@ -210,7 +244,12 @@ async fn begins_http2(stream: &TcpStream) -> std::io::Result<bool> {
     }
 }
 
-async fn serve(listener: TcpListener, door: Rc<Door>, mut stage: watch::Receiver<Stage>, header_timeout: Duration) {
+async fn serve(
+    listener: TcpListener,
+    current: Rc<RefCell<Rc<Door>>>,
+    mut stage: watch::Receiver<Stage>,
+    header_timeout: Duration,
+) {
     let http = Http::new(header_timeout);
     // Each connection holds a receiver for as long as it is open.
     let ending = watch::Sender::new(false);
@@ -219,10 +258,10 @@ async fn serve(listener: TcpListener, door: Rc<Door>, mut stage: watch::Receiver
         let _ = stream.set_nodelay(true);
         #[cfg(target_os = "linux")]
         let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(PEER_GONE));
-        let (door, closing, desk) = (door.clone(), closing.clone(), Desk::default());
+        let (current, closing, desk) = (current.clone(), closing.clone(), Desk::default());
         let at_desk = desk.clone();
         let answer = service_fn(move |request: hyper::Request<Incoming>| {
-            let (door, closing, desk) = (door.clone(), closing.clone(), at_desk.clone());
+            let (door, closing, desk) = (current.borrow().clone(), closing.clone(), at_desk.clone());
             // In a box, which goes with the answer's head: hyper keeps room for the future itself as long as
             // the connection lasts, and a stream's lasts long.
             Box::pin(async move {

@@ -1,0 +1,1 @@
+//! Makes one answer out of several. Not for how a part is called.

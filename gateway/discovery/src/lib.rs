@@ -1,0 +1,1 @@
+//! Says where the servers of an upstream are, and keeps saying it. Not for calling them.

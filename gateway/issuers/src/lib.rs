@@ -1,0 +1,1 @@
+//! Checks access tokens that others have issued. Not for the installation's own tokens.

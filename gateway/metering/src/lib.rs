@@ -1,0 +1,1 @@
+//! Counts and limits the tokens of streams. Not for prices' sources.

@@ -1,0 +1,1 @@
+//! What a route asks of requests and answers. Not for who somebody is.

@@ -1,0 +1,1 @@
+//! Refuses what two servers could read in two ways. Not for answering.

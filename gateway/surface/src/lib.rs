@@ -1,0 +1,1 @@
+//! Unites OpenAPI documents. Not for serving them.
