@@ -1,0 +1,74 @@
+//! The answer of a composition: its parts by name, and what failed under `errors`. Not for how it came
+//! about.
+
+use axum::body::Body;
+use http::header::CONTENT_TYPE;
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use kernel::Error;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+/// Names the parts that are not what they should be.
+const DEGRADED: HeaderName = HeaderName::from_static("portico-degraded");
+
+/// Why a part failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PartError {
+    /// The status that it answered, or that stands for what happened.
+    pub status: u16,
+    /// A stable code.
+    pub code: String,
+    /// For people.
+    pub detail: String,
+}
+
+impl PartError {
+    pub(crate) fn new(status: u16, code: &str, detail: impl Into<String>) -> Self {
+        Self { status, code: code.to_owned(), detail: detail.into() }
+    }
+}
+
+/// What became of a composition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The parts, by name.
+    pub parts: Map<String, Value>,
+    /// Why some are missing or stand-ins.
+    pub errors: Vec<(String, PartError)>,
+    /// The required part that failed first, if one has.
+    pub failed: Option<String>,
+}
+
+impl Answer {
+    /// Returns the response, or the error of the required part that failed: a refusal of the caller's (4xx)
+    /// keeps its status, anything else is 502, or 504 where it was late.
+    pub fn into_response(self) -> kernel::Result<Response<Body>> {
+        if let Some(name) = &self.failed {
+            let cause = self.errors.iter().find(|(part, _)| part == name).map(|(_, error)| error.clone());
+            let cause = cause.unwrap_or_else(|| PartError::new(502, "gateway.part_failed", "it failed"));
+            let status = match cause.status {
+                status @ 400..=499 => status,
+                504 => 504,
+                _ => 502,
+            };
+            let message = format!("the part {name} failed: {}", cause.detail);
+            return Err(Error::unavailable("gateway.part_failed", message).status_code(status));
+        }
+        let degraded: Vec<&str> = self.errors.iter().map(|(name, _)| name.as_str()).collect();
+        let degraded = HeaderValue::try_from(format!("parts=\"{}\"", degraded.join(" "))).ok();
+        let degraded = degraded.filter(|_| !self.errors.is_empty());
+        let mut body = self.parts;
+        if !self.errors.is_empty() {
+            let errors: Map<String, Value> =
+                self.errors.into_iter().map(|(name, error)| (name, json!(error))).collect();
+            body.insert("errors".to_owned(), Value::Object(errors));
+        }
+        let mut response = Response::new(Body::from(Value::Object(body).to_string()));
+        *response.status_mut() = StatusCode::OK;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(degraded) = degraded {
+            response.headers_mut().insert(DEGRADED, degraded);
+        }
+        Ok(response)
+    }
+}
