@@ -6,7 +6,6 @@
 
 mod client;
 mod export;
-mod figures;
 mod flood;
 mod inventory;
 mod live;
@@ -15,9 +14,6 @@ mod paced;
 mod peer;
 mod people;
 mod permission;
-mod process;
-mod quiet;
-mod report;
 mod scale;
 mod server;
 mod sign_in;
@@ -25,8 +21,7 @@ mod token_check;
 
 use std::process::ExitCode;
 
-/// The result of a step: the error is a message for the person at the terminal.
-type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+use measure::{Outcome, figures, process, quiet, report};
 
 /// How much is done, and on what.
 struct Plan {

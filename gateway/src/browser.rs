@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::Request;
 use http::header::{COOKIE, HOST, ORIGIN};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use kernel::{Error, Result};
 
 /// The cookie that holds an access token.
@@ -91,9 +91,14 @@ pub(crate) enum Brought {
     Cookie(String),
 }
 
-/// Takes ticket and cookie off the request, so that nothing behind the door sees them.
-pub(crate) fn take(request: &mut Request, origin: &PublicOrigin, live: bool) -> Result<Brought> {
+/// Takes ticket and cookie off the request, so that nothing behind the door sees them; a route may hand on
+/// the cookies of others.
+pub(crate) fn take(request: &mut Request, origin: &PublicOrigin, live: bool, hand_on: bool) -> Result<Brought> {
+    let others = if hand_on { others(request.headers()) } else { None };
     let cookie = take_cookie(request.headers_mut());
+    if let Some(others) = others {
+        request.headers_mut().insert(COOKIE, others);
+    }
     let ticket = if live { take_ticket(request)? } else { None };
     if let Some(ticket) = ticket.filter(|_| request.method() == Method::GET) {
         return Ok(Brought::Ticket { ticket, path: request.uri().path().to_owned() });
@@ -119,6 +124,14 @@ fn take_ticket(request: &mut Request) -> Result<Option<String>> {
     parts.path_and_query = Some(target.parse::<PathAndQuery>().map_err(|error| wrong(error.into()))?);
     *request.uri_mut() = Uri::from_parts(parts).map_err(|error| wrong(error.into()))?;
     Ok(Some(ticket))
+}
+
+/// Returns the cookies that are not ours.
+fn others(headers: &HeaderMap) -> Option<HeaderValue> {
+    let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let pairs = lines.flat_map(|line| line.split(';')).map(str::trim);
+    let kept: Vec<&str> = pairs.filter(|pair| pair.split('=').next().is_some_and(|name| name.trim() != NAME)).collect();
+    HeaderValue::try_from(kept.join("; ")).ok().filter(|line| !line.is_empty())
 }
 
 /// Takes the access token out of the cookie, and the cookies off the request: services use none.

@@ -11,21 +11,37 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use axum::body::Body;
 use axum::response::Response;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRAILER, TRANSFER_ENCODING};
-use http::{Method, Request, StatusCode, Version};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRAILER, TRANSFER_ENCODING};
+use http::{HeaderValue, Method, Request, StatusCode, Version};
 use http_body::Body as _;
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use strict_http::{FrameGuard, Guard, Link, Watchdog};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+use crate::front;
+
+/// For how long, and how much, is read on from a client that was refused.
+const REFUSED_WAIT: Duration = Duration::from_secs(2);
+const REFUSED_LEFT: usize = 1024 * 1024;
 
 /// Where a connection's service leaves the answer that hyper shall not send, and where the socket
 /// comes back to.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Desk {
     answer: Rc<Cell<Option<Response>>>,
     loan: Arc<Loan>,
+    limits: Arc<strict_http::Config>,
+    /// What the socket's guard says, and is told.
+    link: Arc<Link>,
+    /// How many requests hyper has handed out, and how many of them are not answered.
+    asked: Rc<Cell<u64>>,
+    working: Rc<Cell<u64>>,
 }
 
 /// What is known of a socket that hyper has. hyper wants it to be `Send`.
@@ -36,10 +52,24 @@ struct Loan {
     returned: Mutex<Option<TcpStream>>,
 }
 
-/// A socket as hyper gets it: when hyper drops it, it comes back open.
+/// A socket as hyper gets it: it is read through a guard, and when hyper drops it, it comes back open.
 pub(crate) struct Lent {
     stream: Option<TcpStream>,
+    guard: Guard,
     loan: Arc<Loan>,
+}
+
+/// A request that is being answered.
+pub(crate) struct Taken {
+    /// Its number on this connection.
+    number: u64,
+    working: Rc<Cell<u64>>,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.working.set(self.working.get() - 1);
+    }
 }
 
 /// How a connection ended that hyper has served.
@@ -68,9 +98,79 @@ pub(crate) fn leaves(answer: &Response) -> bool {
 }
 
 impl Desk {
+    /// Returns the desk of a new connection.
+    pub(crate) fn new(limits: &Arc<strict_http::Config>) -> Self {
+        Self {
+            answer: Rc::default(),
+            loan: Arc::default(),
+            limits: limits.clone(),
+            link: Arc::default(),
+            asked: Rc::default(),
+            working: Rc::default(),
+        }
+    }
+
     /// Returns the socket as hyper shall have it.
     pub(crate) fn lend(&self, stream: TcpStream) -> TokioIo<Lent> {
-        TokioIo::new(Lent { stream: Some(stream), loan: self.loan.clone() })
+        let guard = Guard::new(&self.limits, &self.link);
+        TokioIo::new(Lent { stream: Some(stream), guard, loan: self.loan.clone() })
+    }
+
+    /// Returns the socket as hyper shall have it for HTTP/2; it does not come back.
+    pub(crate) fn lend_http2(&self, stream: TcpStream) -> TokioIo<FrameGuard<TcpStream>> {
+        TokioIo::new(FrameGuard::new(stream, &self.limits, &self.link))
+    }
+
+    /// Takes a request from hyper.
+    pub(crate) fn take_in(&self, request: Request<Incoming>) -> (Request<Body>, Taken) {
+        self.asked.set(self.asked.get() + 1);
+        self.working.set(self.working.get() + 1);
+        (front::take_in(request, &self.limits), Taken { number: self.asked.get(), working: self.working.clone() })
+    }
+
+    /// Lets an answer go to hyper. One that declines a WebSocket is the last of its connection: what follows it
+    /// may be meant for another protocol. Nobody else gets a 101.
+    pub(crate) fn give_out(&self, taken: &Taken, mut response: Response) -> Response {
+        let agreed = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        match (self.link.answered(taken.number, agreed), agreed) {
+            (true, false) => {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            (false, true) => {
+                response = Response::default();
+                *response.status_mut() = StatusCode::BAD_GATEWAY;
+            }
+            _ => {}
+        }
+        response
+    }
+
+    /// Ends when nothing has been asked for as long as a connection may be idle. hyper sees to that for HTTP/1.1.
+    pub(crate) async fn idle(&self) {
+        loop {
+            let before = self.asked.get();
+            tokio::time::sleep(self.limits.keep_alive()).await;
+            if self.asked.get() == before && self.working.get() == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Closes a socket that hyper has dropped. Who is refused may still be sending, and would not see the answer
+    /// if nobody read on.
+    pub(crate) async fn close(&self) {
+        let Some(mut stream) = self.take_back().filter(|_| self.link.has_refused()) else { return };
+        let read_on = async {
+            let mut left = REFUSED_LEFT;
+            let mut room = [0; 2048];
+            while left > 0 {
+                match stream.read(&mut room).await {
+                    Ok(0) | Err(_) => return,
+                    Ok(read) => left = left.saturating_sub(read),
+                }
+            }
+        };
+        let _ = tokio::time::timeout(REFUSED_WAIT, read_on).await;
     }
 
     /// Leaves an answer for whoever drives the connection, and never returns: hyper waits for an answer
@@ -86,9 +186,16 @@ impl Desk {
     where
         C: Future<Output = hyper::Result<()>>,
     {
+        let mut watchdog = Watchdog::new(self.link.clone());
         poll_fn(|context| {
-            if let Poll::Ready(served) = connection.as_mut().poll(context) {
-                return Poll::Ready(End::Served(served));
+            loop {
+                if let Poll::Ready(served) = connection.as_mut().poll(context) {
+                    return Poll::Ready(End::Served(served));
+                }
+                // Where the client has been waited for long enough, the guard says so when it is asked again.
+                if watchdog.poll_due(context).is_pending() {
+                    break;
+                }
             }
             // Before it waits, hyper flushes or finds that it cannot; then it goes on when it can.
             if self.loan.blocked.load(Ordering::Relaxed) {
@@ -110,9 +217,9 @@ impl Lent {
         Pin::new(self.stream.as_mut().expect("the socket is there until this is dropped"))
     }
 
-    fn note<T>(&self, written: Poll<T>) -> Poll<T> {
+    fn note(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         self.loan.blocked.store(written.is_pending(), Ordering::Relaxed);
-        written
+        self.guard.wrote(written)
     }
 }
 
@@ -129,7 +236,9 @@ impl AsyncRead for Lent {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.stream().poll_read(context, buffer)
+        let Self { stream, guard, .. } = &mut *self;
+        let stream = stream.as_mut().expect("the socket is there until this is dropped");
+        guard.poll_read(Pin::new(stream), context, buffer)
     }
 }
 
@@ -163,15 +272,13 @@ impl AsyncWrite for Lent {
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Body;
     use futures_util::FutureExt as _;
-    use http::HeaderValue;
 
     use super::*;
 
     #[test]
     fn an_answer_waits_until_hyper_has_sent_what_came_before() {
-        let desk = Desk::default();
+        let desk = Desk::new(&Arc::default());
         let mut connection = std::pin::pin!(std::future::pending::<hyper::Result<()>>());
         assert!(desk.leave(Response::default()).now_or_never().is_none());
         desk.loan.blocked.store(true, Ordering::Relaxed);

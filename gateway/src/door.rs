@@ -1,31 +1,37 @@
-//! What every request walks through, in order. Read `handle` from top to bottom. Not for sockets:
-//! tests and the server call the same door.
+//! What every request walks through, in order. Read `walk` from top to bottom. Not for sockets: tests and
+//! the server call the same door.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
-use http::header::{ALLOW, AUTHORIZATION, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use kernel::{Clock, Error, Result, Timestamp};
+use http::header::HOST;
+use http::HeaderValue;
+use http_cache::{Class, Scope};
+use kernel::{Clock, Error, Result};
+use policies::{Cors, Phase, Prepared, Priority, Subject, Values, Verdict};
 use prometheus_client::metrics::gauge::Gauge;
-use service::{Access, Shape};
+use service::Features;
 use tokio::runtime::Handle;
-use web::{
-    CONTEXT_HEADER, CORRELATION_ID_HEADER, ClientAddress, Connections, ContextKey, Operator, PeerAddress, Principal,
-    Problem, REQUEST_ID_HEADER, RequestIds, SignedContext, Standing,
-};
+use web::{CONTEXT_HEADER, ClientAddress, Connections, ContextKey, Operator, Principal, Problem, RequestIds, Standing};
 
-use crate::browser::{self, Brought, PublicOrigin};
+use crate::answer::{self, Walk};
+use crate::browser::PublicOrigin;
 use crate::client::TrustedProxies;
+use crate::errand::Errand;
 use crate::front;
 use crate::gate::{self, Gate, OperatorToken};
+use crate::inside::Behalf;
+use crate::lasting::Lasting;
 use crate::metrics::Metrics;
 use crate::plan::{Found, Plan, Route};
+use crate::server::Core;
 use crate::shape;
+use crate::socket::SocketDesk;
+use crate::target::Target;
 use crate::upgrade::Upgrade;
 
 /// By how much another gateway may be behind with what was revoked when it vouches for a caller.
@@ -70,195 +76,287 @@ pub struct DoorParts {
     pub runtime: Handle,
     /// The connections that outlive their request, which a revocation closes.
     pub connections: Connections,
+    /// Knows which switches are on.
+    pub features: Arc<dyn Features>,
     /// The clock.
     pub clock: Clock,
     /// The limits.
     pub config: DoorConfig,
+    /// What outlives a reload.
+    pub lasting: Lasting,
     /// How many requests are worked on, over all cores.
     pub working: Arc<AtomicUsize>,
 }
 
-/// The front door.
+/// The front door of one core.
 pub struct Door {
     plan: Plan,
     parts: DoorParts,
+    core: Rc<Core>,
     gauge: Gauge,
 }
 
 impl Door {
     /// Returns a door over this plan.
-    pub fn new(plan: Plan, parts: DoorParts, metrics: &Metrics) -> Self {
-        Self { plan, parts, gauge: metrics.in_flight() }
+    pub fn new(plan: Plan, parts: DoorParts, core: Rc<Core>, metrics: &Metrics) -> Self {
+        Self { plan, parts, core, gauge: metrics.in_flight() }
     }
 
     /// Answers a request.
     pub async fn handle(&self, mut request: Request) -> Response {
-        let began = Instant::now();
+        let mut walk = Walk {
+            began: Instant::now(),
+            method: request.method().clone(),
+            ids: RequestIds::from_headers(request.headers()),
+            plain: shape::wants_plain_problems(request.headers()),
+            route: None,
+            tenant: None,
+            token_sent: false,
+            origin: None,
+            preflight: false,
+            told: Verdict::default(),
+        };
         // The signed context is read before internal headers are dropped.
         let signed = request.headers().get(&CONTEXT_HEADER).cloned();
         // And so is where it comes from, before a client can have that dropped as hop-by-hop.
-        let nearest = self.nearest(&request);
-        let mut ids = RequestIds::from_headers(request.headers());
+        let client = self.parts.nearest(&request);
         front::strip_internal(request.headers_mut());
         let upgrade = Upgrade::of(request.headers());
         front::strip_hop_by_hop(request.headers_mut());
-        let plain = shape::wants_plain_problems(request.headers());
-        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-
-        let mut route: Option<Arc<Route>> = None;
-        let (mut tenant, mut token_sent) = (None, false);
-        let answered = async {
-            front::check_target(request.uri())?;
-            let _working = self.admit(&path)?;
-            let (found, parameters) = match self.plan.find(&method, &path) {
-                Found::Route(found, parameters) => (found, parameters),
-                Found::OtherMethods(known) => return Ok(other_methods(&method, &known)),
-                Found::Nothing => return Err(Error::not_found("request.no_route", "there is nothing at this path")),
-            };
-            route = Some(found.clone());
-            // From where, and who is asking. What the route needs is checked where the handler is, local or not.
-            let signed = self.open(&request, signed.as_ref())?;
-            if let Some(signed) = &signed {
-                ids = signed.ids.clone();
-            }
-            if let Some(client) = signed.as_ref().and_then(|signed| signed.client).or(nearest) {
-                request.extensions_mut().insert(client);
-            }
-            token_sent = found.access != Access::Public && gate::has_token(request.headers());
-            let since = match self.parts.entry {
-                Entry::Public(_) => self.parts.connections.moment(),
-                Entry::Internal(_) => self.parts.connections.moment_before(HEARD_LATE),
-            };
-            if let Some((principal, until)) = self.identify(&mut request, signed, &found).await? {
-                tenant = Some(principal.tenant);
-                request.extensions_mut().insert(Standing { until, since });
-                request.extensions_mut().insert(principal);
-            }
-            request.extensions_mut().insert(ids.clone());
-            upgrade.ask(request.headers_mut(), found.live, &found.backend);
-            let target = found.upstream_path(&path, &parameters);
-            let late = || {
-                Error::unavailable(
-                    "gateway.timeout",
-                    "the answer took too long; whether the change was made is not known",
-                )
-                .status_code(504)
-            };
-            tokio::time::timeout(self.parts.config.timeout, found.backend.call(request, &target))
-                .await
-                .map_err(|_| late())?
+        if let Some(client) = client {
+            request.extensions_mut().insert(client);
         }
-        .await;
-
-        let response = web::render(answered.unwrap_or_else(|error| Problem::from(error).into_response()), &ids);
-        let shape = route.as_ref().map_or(Shape::Plain, |route| route.shape);
-        let mut response = match self.parts.entry {
-            Entry::Public(_) => shape::apply(response, shape, plain, &ids, began).await,
-            Entry::Internal(_) => response,
-        };
-        let agreed = Upgrade::of(response.headers());
-        front::strip_hop_by_hop(response.headers_mut());
-        let status = response.status();
-        agreed.agree(response.headers_mut(), status);
-        front::strip_internal(response.headers_mut());
-        add_ids(response.headers_mut(), &ids);
-        if response.status() == StatusCode::UNAUTHORIZED {
-            gate::challenge(response.headers_mut(), token_sent && tenant.is_none());
-        }
-        let (status, duration) = (response.status().as_u16(), began.elapsed());
-        if let Some(route) = &route {
-            route.metrics.count(status, duration);
-        }
-        let template = route.as_ref().map_or("-", |route| route.template);
-        let tenant = tenant.map(|tenant| tenant.to_string());
-        tracing::info!(
-            http.method = method.as_str(),
-            http.route = template,
-            http.status = status,
-            duration_ms = duration.as_millis() as u64,
-            request.id = ids.request.as_str(),
-            correlation.id = ids.correlation.as_str(),
-            tenant.id = tenant,
-            "request answered"
-        );
-        response
+        let answered = self.walk(&mut walk, request, signed.as_ref(), &upgrade).await;
+        let answered = answered.unwrap_or_else(|error| Problem::from(error).into_response());
+        let public = matches!(self.parts.entry, Entry::Public(_));
+        answer::finish(walk, answered, public).await
     }
 
-    /// Turns requests away while too many are worked on; health and metrics are always let in.
-    fn admit(&self, path: &str) -> Result<Working> {
+    async fn walk(
+        &self,
+        walk: &mut Walk,
+        mut request: Request,
+        signed: Option<&HeaderValue>,
+        upgrade: &Upgrade,
+    ) -> Result<Response> {
+        // One reading of the target, which is routed, authorised and handed on.
+        front::check_target(request.uri())?;
+        // A preflight asks about another method than its own.
+        let asked = Cors::preflight_method(request.method(), request.headers());
+        let method = asked.as_ref().unwrap_or(request.method());
+        let (route, path, parts) = match self.plan.find(host(&request), method, request.uri().path()) {
+            Found::Route { route, .. } if asked.is_some() && route.steps.cors.is_none() && route.method.is_some() => {
+                return Ok(answer::other_methods(request.method(), method.as_str()));
+            }
+            Found::Route { route, path, parts } => (route, path, parts),
+            Found::OtherMethods(known) => return Ok(answer::other_methods(request.method(), &known)),
+            Found::Nothing => return Err(Error::not_found("request.no_route", "there is nothing at this path")),
+        };
+        walk.route = Some(route.clone());
+        let _working = self.admit(route.steps.priority, request.uri().path())?;
+
+        // From where it may come, and what browsers ask before.
+        let address = request.extensions().get::<ClientAddress>().map(|client| client.0);
+        if let Some(addresses) = &route.steps.addresses {
+            addresses.check(address)?;
+        }
+        if let Some(cors) = &route.steps.cors {
+            walk.origin = Cors::origin(request.headers());
+            if let Some(answer) = cors.preflight(request.method(), request.headers())? {
+                walk.preflight = true;
+                return Ok(answer);
+            }
+        }
+        let subject = Subject { address, tenant: None, user: None, credential: None, headers: request.headers() };
+        route.steps.limit(Phase::BeforeAuthentication, &subject, walk.began, &mut walk.told).await?;
+
+        // From where, and who is asking. What a service's route needs is checked where its handler is.
+        let signed = self.parts.open(&request, signed)?;
+        if let Some(signed) = &signed {
+            walk.ids = signed.ids.clone();
+            if let Some(client) = signed.client {
+                request.extensions_mut().insert(client);
+            }
+        }
+        walk.token_sent = route.access != service::Access::Public && gate::has_token(request.headers());
+        let since = match self.parts.entry {
+            Entry::Public(_) => self.parts.connections.moment(),
+            Entry::Internal(_) => self.parts.connections.moment_before(HEARD_LATE),
+        };
+        let mut caller = None;
+        if let Some((principal, until)) = self.parts.identify(&mut request, signed, &route).await? {
+            walk.tenant = Some(principal.tenant);
+            request.extensions_mut().insert(Standing { until, since });
+            caller = Some(principal);
+        }
+
+        // What the caller may do, where nobody else would ask.
+        let operator = request.extensions().get::<Operator>().is_some();
+        route.steps.authorise(caller.as_ref(), operator)?;
+        route.steps.switch(caller.as_ref(), &*self.parts.features)?;
+        let subject = Subject {
+            address,
+            tenant: walk.tenant,
+            user: caller.as_ref().and_then(Principal::user),
+            credential: caller.as_ref().map(|caller| &*caller.credential),
+            headers: request.headers(),
+        };
+        route.steps.limit(Phase::AfterAuthentication, &subject, walk.began, &mut walk.told).await?;
+        let (mut request, watch) = route.steps.body_limit.request(request)?;
+        let admission = route.steps.shed.as_ref().map(|shed| shed.admit(walk.tenant, walk.began)).transpose()?;
+        let (prepared, shown) = self.prepare(&route, &mut request, caller.as_ref(), &walk.ids, &parts);
+
+        request.extensions_mut().insert(walk.ids.clone());
+        if let Target::Service(backend) = &route.target {
+            upgrade.ask(request.headers_mut(), route.live, backend);
+            if let Some(caller) = caller.take() {
+                request.extensions_mut().insert(caller);
+            }
+        }
+        let timeout = route.steps.timeout.unwrap_or(self.parts.config.timeout);
+        let errand = Errand {
+            core: self.core.clone(),
+            ids: walk.ids.clone(),
+            caller: caller.map(Arc::new),
+            client: request.extensions().get().copied(),
+            deadline: walk.began + timeout,
+            secure: false,
+            upgrade: upgrade.wanted(),
+            standing: request.extensions().get().copied(),
+            desk: self.desk(),
+            prepared,
+            route,
+        };
+        let answered = match &errand.route.target {
+            Target::Composition(recipe) => {
+                let Errand { core, ids, caller, client, secure, .. } = errand.clone();
+                let behalf = Behalf { core, ids, caller, client, secure };
+                self.compose(recipe, &behalf, parts, request.uri().query(), errand.deadline).await
+            }
+            _ => match &errand.route.steps.cache {
+                Some(policy) => self.kept(policy, &errand, request, path, &parts).await,
+                None => errand.run(request, path).await,
+            },
+        };
+        // A body that was cut off here is why the target gave up.
+        let answered = match watch.and_then(|watch| watch.fault()) {
+            Some(fault) if answered.is_err() => Err(fault.error()),
+            _ => answered,
+        };
+        if let Some(admission) = admission
+            && answered.is_ok()
+        {
+            admission.answered(Instant::now());
+        }
+        let steps = &errand.route.steps;
+        let response = match (answered, &steps.fallback) {
+            (Err(error), Some(fallback)) if error.status() >= 500 => fallback.degraded(&error),
+            (Ok(response), Some(fallback)) if response.status().is_server_error() => fallback.degraded_by(&response),
+            (answered, _) => answered?,
+        };
+        let response = steps.body_limit.response(&walk.method, response)?;
+        match &steps.response {
+            Some(transform) => transform.apply(&walk.method, shown, response),
+            None => Ok(response),
+        }
+    }
+
+    /// Answers from what is kept, or with what the target says.
+    async fn kept(
+        &self,
+        policy: &Arc<http_cache::Policy>,
+        errand: &Errand,
+        request: Request,
+        path: Option<String>,
+        parts: &[(String, String)],
+    ) -> Result<Response> {
+        let scope = match errand.caller.as_deref() {
+            Some(caller) if !policy.is_shared() => Scope::of(caller.tenant, class_of(caller), errand.secure),
+            _ => Scope::public(errand.secure),
+        };
+        let parameter = |name: &str| parts.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+        let route = http_cache::Route { policy, scope: &scope, parameter: &parameter };
+        let errand = errand.clone();
+        let fetch = move |request: Request| {
+            let (errand, path) = (errand.clone(), path.clone());
+            async move { errand.run(request, path).await }
+        };
+        self.parts.lasting.cache().answer(&route, request, fetch).await
+    }
+
+    /// Renders what the transformations of request and answer show of the request.
+    fn prepare(
+        &self,
+        route: &Route,
+        request: &mut Request,
+        caller: Option<&Principal>,
+        ids: &RequestIds,
+        parts: &[(String, String)],
+    ) -> (Prepared, Prepared) {
+        let (of_request, of_answer) = (&route.steps.request, &route.steps.response);
+        if of_request.is_none() && of_answer.is_none() {
+            return Default::default();
+        }
+        let path = |name: &str| parts.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        let values = Values {
+            tenant: caller.map(|caller| caller.tenant),
+            user: caller.and_then(Principal::user),
+            subject: caller.map(|caller| &*caller.credential),
+            role: caller.map(|caller| &*caller.role),
+            request_id: Some(ids.request.as_str()),
+            client_ip: request.extensions().get::<ClientAddress>().map(|client| client.0),
+            path: &path,
+            query: request.uri().query(),
+            headers: request.headers(),
+            now: self.parts.clock.now(),
+        };
+        let prepared = of_request.as_ref().map(|transform| transform.prepare(&values)).unwrap_or_default();
+        let shown = of_answer.as_ref().map(|transform| transform.prepare(&values)).unwrap_or_default();
+        if let Some(transform) = of_answer {
+            transform.ask(request.headers_mut());
+        }
+        (prepared, shown)
+    }
+
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub(crate) fn desk(&self) -> SocketDesk {
+        let DoorParts { connections, clock, lasting, .. } = &self.parts;
+        SocketDesk { sockets: lasting.sockets().clone(), connections: connections.clone(), clock: clock.clone() }
+    }
+
+    pub(crate) fn features(&self) -> &dyn Features {
+        &*self.parts.features
+    }
+
+    /// Turns requests away while too many are worked on; what is critical is always let in.
+    fn admit(&self, priority: Priority, path: &str) -> Result<Working> {
         let working = self.parts.working.fetch_add(1, Ordering::Relaxed);
         self.gauge.inc();
         let admitted = Working { count: self.parts.working.clone(), gauge: self.gauge.clone() };
-        if working >= self.parts.config.in_flight && !path.starts_with("/health") && path != "/metrics" {
+        let critical = priority == Priority::Critical || path.starts_with("/health") || path == "/metrics";
+        if working >= self.parts.config.in_flight && !critical {
             return Err(
                 Error::unavailable("gateway.overloaded", "too many requests at once; try again shortly").retry_after(1)
             );
         }
         Ok(admitted)
     }
+}
 
-    /// Returns who the socket and the trusted proxies say that a request comes from.
-    fn nearest(&self, request: &Request) -> Option<ClientAddress> {
-        let PeerAddress(peer) = request.extensions().get()?;
-        Some(ClientAddress(match self.parts.entry {
-            Entry::Public(_) => self.parts.trusted_proxies.client(peer.ip(), request.headers()),
-            Entry::Internal(_) => peer.ip().to_canonical(),
-        }))
-    }
+/// Returns who may see the same answers: whoever has the same role and rights.
+fn class_of(caller: &Principal) -> Class {
+    let mut parts = vec![caller.role.as_bytes()];
+    parts.extend(caller.permissions.iter().map(str::as_bytes));
+    Class::of(&parts)
+}
 
-    /// Checks the signed context of a request that comes from a gateway.
-    fn open(&self, request: &Request, header: Option<&HeaderValue>) -> Result<Option<SignedContext>> {
-        let (Entry::Internal(key), Some(header)) = (&self.parts.entry, header) else { return Ok(None) };
-        key.verify(request.method(), request.uri().path(), header, self.parts.clock.now()).map(Some)
-    }
-
-    async fn identify(
-        &self,
-        request: &mut Request,
-        signed: Option<SignedContext>,
-        route: &Route,
-    ) -> Result<Option<(Principal, Timestamp)>> {
-        let access = route.access;
-        let header = gate::authorization(request.headers())?;
-        let token = header.as_ref().map(gate::bearer).transpose()?;
-        if access == Access::Operator {
-            if token.is_some_and(|token| self.parts.operator.is(token)) {
-                request.extensions_mut().insert(Operator);
-            }
-            return Ok(None);
-        }
-        let brought = match self.parts.entry {
-            Entry::Public(_) => browser::take(request, &self.parts.origin, route.live),
-            Entry::Internal(_) => Ok(Brought::Nothing),
-        };
-        match (&self.parts.entry, token) {
-            (Entry::Internal(_), _) => {
-                // A gateway of the version before does not say until when: as long as its word is good.
-                let until = |signed: &SignedContext| signed.until.unwrap_or_else(|| self.parts.clock.now());
-                Ok(signed.and_then(|signed| Some((signed.principal.clone()?, until(&signed)))))
-            }
-            (Entry::Public(gate), Some(token)) if access != Access::Public => {
-                request.headers_mut().remove(AUTHORIZATION);
-                let verified = gate.check(token, &self.parts.runtime).await?;
-                Ok(Some((Principal::clone(&verified.principal), verified.until)))
-            }
-            (Entry::Public(gate), None) if access != Access::Public => {
-                let runtime = &self.parts.runtime;
-                match brought? {
-                    Brought::Nothing => Ok(None),
-                    Brought::Ticket { ticket, path } => {
-                        let verified = gate.spend(ticket, path, runtime).await?;
-                        Ok(Some((Principal::clone(&verified.principal), verified.until)))
-                    }
-                    Brought::Cookie(token) => {
-                        let verified = gate.check(&token, runtime).await?;
-                        Ok(Some((Principal::clone(&verified.principal), verified.until)))
-                    }
-                }
-            }
-            (Entry::Public(_), _) => Ok(None),
-        }
-    }
+/// Returns the host that a request is for: its target's, or the Host header's (RFC 9112, section 3.2.2).
+fn host(request: &Request) -> Option<&str> {
+    let named = request.uri().authority().map(http::uri::Authority::as_str);
+    named.or_else(|| request.headers().get(HOST)?.to_str().ok())
 }
 
 struct Working {
@@ -271,26 +369,4 @@ impl Drop for Working {
         self.count.fetch_sub(1, Ordering::Relaxed);
         self.gauge.dec();
     }
-}
-
-fn other_methods(method: &Method, known: &str) -> Response {
-    let mut response = if method == Method::OPTIONS {
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        response
-    } else {
-        let error = Error::invalid("request.method_not_allowed", format!("this path takes {known}"));
-        Problem::from(error.status_code(405)).into_response()
-    };
-    if let Ok(known) = HeaderValue::try_from(known) {
-        response.headers_mut().insert(ALLOW, known);
-    }
-    response
-}
-
-fn add_ids(headers: &mut HeaderMap, ids: &RequestIds) {
-    for (name, id) in [(REQUEST_ID_HEADER, &ids.request), (CORRELATION_ID_HEADER, &ids.correlation)] {
-        headers.insert(name, HeaderValue::try_from(id.as_str()).expect("request ids are ASCII"));
-    }
-    headers.entry(X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
 }

@@ -1,9 +1,13 @@
 //! Reads a request's target once, strictly: what is routed, authorised and handed on is the same
-//! text. Framing is hyper's work; this refuses what servers read in different ways. Not for
-//! routing.
+//! text. Framing is the work of `strict_http`; this refuses paths that servers read in different ways. Not
+//! for routing.
 
-use http::{HeaderMap, HeaderName, Uri};
+use axum::body::Body;
+use http::{HeaderMap, HeaderName, Request, Uri, Version};
+use http_body::Body as _;
+use hyper::body::Incoming;
 use kernel::{Error, Result};
+use strict_http::{Config, Paced, Refusal};
 
 /// The longest path and query that are taken.
 const TARGET_LIMIT: usize = 8 * 1024;
@@ -11,8 +15,30 @@ const TARGET_LIMIT: usize = 8 * 1024;
 /// Headers that only Portico itself may set; a client's are dropped.
 const INTERNAL_PREFIX: &str = "x-portico-";
 
-/// Says what is wrong with a request's target, if anything.
+/// Takes a request from hyper: with a path as its target and one Host, or as the stand-in of a refused one.
+pub(crate) fn take_in(request: Request<Incoming>, limits: &Config) -> Request<Body> {
+    let (mut parts, body) = request.into_parts();
+    let http2 = parts.version == Version::HTTP_2;
+    let settled = if http2 {
+        strict_http::check_http2(&parts, limits).and_then(|()| strict_http::settle_target(&mut parts))
+    } else if Refusal::of(&parts.uri).is_some() {
+        Ok(())
+    } else {
+        strict_http::settle_target(&mut parts)
+    };
+    if let Err(refusal) = settled {
+        parts.uri = refusal.target();
+    }
+    // Over HTTP/1.1 the socket's guard holds bodies to their pace.
+    let body = if http2 && !body.is_end_stream() { Body::new(Paced::new(body, limits)) } else { Body::new(body) };
+    Request::from_parts(parts, body)
+}
+
+/// Says what is wrong with a request's target, if anything, or why the request was refused before.
 pub(crate) fn check_target(uri: &Uri) -> Result<()> {
+    if let Some(refusal) = Refusal::of(uri) {
+        return Err(refusal.into());
+    }
     let path = uri.path();
     let refuse = |why: &str| Err(Error::invalid("request.invalid_path", format!("the path {why}")));
     if path.len() + uri.query().map_or(0, str::len) > TARGET_LIMIT {

@@ -2,26 +2,44 @@
 //! every request walks on its way there and back. It knows services only as data. Not for any
 //! service's rules, and not for deciding what a caller may do beyond the route's own access.
 
+mod answer;
 mod browser;
 mod client;
+mod compiled;
+mod declared;
 mod detach;
 mod door;
+mod errand;
 mod event_stream;
+mod explain;
+mod federation;
 mod front;
 mod gate;
+mod identify;
+mod inside;
+mod lasting;
 mod metrics;
+mod names;
+mod path;
 mod plan;
 mod server;
 mod shape;
+mod socket;
+mod steps;
+mod target;
 mod token_cache;
 mod upgrade;
 
 pub use browser::PublicOrigin;
 pub use client::TrustedProxies;
+pub use compiled::Compiled;
+pub use declared::{Access, Declared, EXAMPLE, Fallback, RouteEntry, ServiceEntry, Source, UpstreamEntry};
 pub use door::{Door, DoorConfig, DoorParts, Entry};
+pub use explain::Explained;
 pub use gate::{Gate, OperatorToken};
+pub use lasting::{Lasting, LastingParts};
 pub use metrics::Metrics;
 pub use plan::{Mount, Plan};
-pub use server::{Drain, Server, ServerConfig};
+pub use server::{Core, Drain, Renewal, Server, ServerConfig};
 pub use token_cache::{Ticket, TokenCache, TokenCacheConfig};
 pub use web::{Authenticate, Verified};

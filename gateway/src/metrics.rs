@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use http::Method;
 use kernel::{Error, Result};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -112,7 +111,7 @@ impl Metrics {
         self.tokens.clone()
     }
 
-    pub(crate) fn route(&self, service: &str, method: &Method, route: &str) -> RouteMetrics {
+    pub(crate) fn route(&self, service: &str, method: &str, route: &str) -> RouteMetrics {
         let labels = RouteLabels { service: service.to_owned(), method: method.to_string(), route: route.to_owned() };
         let by_class = [1, 2, 3, 4, 5].map(|class| {
             let labels = StatusLabels {

@@ -5,16 +5,16 @@ use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
 use http::header::CONNECTION;
 use http::{HeaderValue, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use kernel::{Error, Result};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -39,8 +39,10 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// How many cores proxy; each has a runtime of its own.
     pub cores: usize,
-    /// How long a client may take to send the head of a request.
+    /// How long a client may take to send the head of a request; over what the limits say.
     pub header_timeout: Duration,
+    /// How strictly connections are read, and for how long they are waited for.
+    pub limits: strict_http::Config,
 }
 
 /// How the server stops.
@@ -52,12 +54,52 @@ pub struct Drain {
     pub limit: Duration,
 }
 
+/// What belongs to one core as long as it runs, whichever door stands there.
+pub struct Core {
+    client: upstream::Client,
+}
+
+impl Core {
+    /// Returns one of so many cores.
+    pub fn new(cores: usize) -> Self {
+        Self { client: upstream::Client::new(cores) }
+    }
+
+    /// Returns the core's connections to upstreams.
+    pub(crate) fn client(&self) -> &upstream::Client {
+        &self.client
+    }
+}
+
 /// A listening server.
 pub struct Server {
     address: SocketAddr,
     stop: watch::Sender<Stage>,
-    renew: watch::Sender<Option<mpsc::Sender<Result<()>>>>,
+    renew: Arc<watch::Sender<Option<mpsc::Sender<Result<()>>>>>,
     threads: Vec<JoinHandle<()>>,
+}
+
+/// Has the doors of a server made anew while it runs.
+#[derive(Clone)]
+pub struct Renewal {
+    ask: Arc<watch::Sender<Option<mpsc::Sender<Result<()>>>>>,
+    cores: usize,
+}
+
+impl Renewal {
+    /// Has each core make its door anew; requests that are under way end at the old one. Returns when all
+    /// have, or why one has not: that core goes on with its old door.
+    pub async fn renew(&self) -> Result<()> {
+        const LIMIT: Duration = Duration::from_secs(10);
+        let (told, mut answers) = mpsc::channel(self.cores.max(1));
+        self.ask.send_replace(Some(told));
+        for _ in 0..self.cores {
+            let stopped = || Error::unavailable("server.stopping", "the server is stopping");
+            let answer = tokio::time::timeout(LIMIT, answers.recv()).await.map_err(|_| stopped())?;
+            answer.ok_or_else(stopped)??;
+        }
+        Ok(())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +138,10 @@ impl Server {
     }
 
     /// Starts listening. `door` is called once per core, on that core's thread.
-    pub fn start(config: &ServerConfig, door: impl Fn() -> Result<Door> + Send + Clone + 'static) -> Result<Self> {
+    pub fn start(config: &ServerConfig, door: impl Fn(&Rc<Core>) -> Result<Door> + Send + Clone + 'static) -> Result<Self> {
+        let header_timeout_ms = config.header_timeout.as_millis() as u64;
+        let limits = Arc::new(strict_http::Config { header_timeout_ms, ..config.limits.clone() });
+        limits.check()?;
         Self::check_free(config.listen)?;
         let first = bind(config.listen)?;
         let address = first.local_addr().map_err(|error| Error::internal("no local address").source_error(error))?;
@@ -108,17 +153,17 @@ impl Server {
         let (renew, renewed) = watch::channel(None);
         let mut threads = Vec::new();
         for (number, listener) in listeners.into_iter().enumerate() {
-            let (door, stage, header_timeout) = (door.clone(), stage.clone(), config.header_timeout);
+            let (door, stage, limits, cores) = (door.clone(), stage.clone(), limits.clone(), config.cores);
             let renewed = renewed.clone();
             let name = format!("gateway-{number}");
             let thread = std::thread::Builder::new().name(name).spawn(move || {
-                if let Err(error) = run_core(listener, door, stage, renewed, header_timeout) {
+                if let Err(error) = run_core(listener, door, stage, renewed, limits, cores) {
                     tracing::error!(error = %error, "a gateway core stopped");
                 }
             });
             threads.push(thread.map_err(|error| Error::internal("no thread for a gateway core").source_error(error))?);
         }
-        Ok(Self { address, stop, renew, threads })
+        Ok(Self { address, stop, renew: Arc::new(renew), threads })
     }
 
     /// Returns the address that it listens on.
@@ -126,16 +171,9 @@ impl Server {
         self.address
     }
 
-    /// Has each core make its door anew; requests that are under way end at the old one. Returns when all
-    /// have, or why one has not: that core goes on with its old door.
-    pub async fn renew(&self) -> Result<()> {
-        let (told, mut answers) = mpsc::channel(self.threads.len().max(1));
-        self.renew.send_replace(Some(told));
-        for _ in 0..self.threads.len() {
-            let stopped = || Error::unavailable("server.stopping", "the server is stopping");
-            answers.recv().await.ok_or_else(stopped)??;
-        }
-        Ok(())
+    /// Returns what has the doors of this server made anew.
+    pub fn renewal(&self) -> Renewal {
+        Renewal { ask: self.renew.clone(), cores: self.threads.len() }
     }
 
     /// Stops accepting, lets open requests end, and returns when the cores have stopped.
@@ -167,10 +205,11 @@ where
 
 fn run_core(
     listener: StdListener,
-    door: impl Fn() -> Result<Door> + 'static,
+    door: impl Fn(&Rc<Core>) -> Result<Door> + 'static,
     stage: watch::Receiver<Stage>,
     renewed: watch::Receiver<Option<mpsc::Sender<Result<()>>>>,
-    header_timeout: Duration,
+    limits: Arc<strict_http::Config>,
+    cores: usize,
 ) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Error::internal("no runtime for a gateway core").source_error(error))?;
@@ -178,9 +217,10 @@ fn run_core(
     local.block_on(&runtime, async move {
         let listener = TcpListener::from_std(listener)
             .map_err(|error| Error::internal("the listener failed").source_error(error))?;
-        let current = Rc::new(RefCell::new(Rc::new(door()?)));
-        let renewing = tokio::task::spawn_local(keep_renewed(current.clone(), door, renewed));
-        serve(listener, current, stage, header_timeout).await;
+        let core = Rc::new(Core::new(cores));
+        let current = Rc::new(RefCell::new(Rc::new(door(&core)?)));
+        let renewing = tokio::task::spawn_local(keep_renewed(current.clone(), move || door(&core), renewed));
+        serve(listener, current, stage, limits).await;
         renewing.abort();
         Ok(())
     })
@@ -209,17 +249,23 @@ struct Http {
 }
 
 impl Http {
-    fn new(header_timeout: Duration) -> Self {
+    fn new(limits: &strict_http::Config) -> Self {
         let (mut one, mut two) = (http1::Builder::new(), http2::Builder::new(OnThisCore));
         one.timer(TokioTimer::new())
-            .header_read_timeout(header_timeout)
-            .max_headers(100)
-            .max_buf_size(64 * 1024)
+            // From the end of an answer; how long a head takes that has begun is its guard's matter.
+            .header_read_timeout(limits.keep_alive())
+            .max_headers(usize::from(limits.headers))
+            // The guard refuses what is too large before hyper has all of it.
+            .max_buf_size(limits.head_bytes + 8 * 1024)
             .half_close(false);
         two.timer(TokioTimer::new())
             .max_concurrent_streams(100)
-            .max_header_list_size(64 * 1024)
+            .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
             .max_pending_accept_reset_streams(20)
+            // Streams that a client makes us reset (MadeYouReset), as long as the connection lasts.
+            .max_local_error_reset_streams(100)
+            // For each stream of a client that does not read.
+            .max_send_buf_size(64 * 1024)
             .keep_alive_interval(Some(Duration::from_secs(30)));
         Self { one, two }
     }
@@ -248,9 +294,9 @@ async fn serve(
     listener: TcpListener,
     current: Rc<RefCell<Rc<Door>>>,
     mut stage: watch::Receiver<Stage>,
-    header_timeout: Duration,
+    limits: Arc<strict_http::Config>,
 ) {
-    let http = Http::new(header_timeout);
+    let http = Http::new(&limits);
     // Each connection holds a receiver for as long as it is open.
     let ending = watch::Sender::new(false);
     let closing = Rc::new(Cell::new(false));
@@ -258,7 +304,7 @@ async fn serve(
         let _ = stream.set_nodelay(true);
         #[cfg(target_os = "linux")]
         let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(PEER_GONE));
-        let (current, closing, desk) = (current.clone(), closing.clone(), Desk::default());
+        let (current, closing, desk) = (current.clone(), closing.clone(), Desk::new(&limits));
         let at_desk = desk.clone();
         let answer = service_fn(move |request: hyper::Request<Incoming>| {
             let (door, closing, desk) = (current.borrow().clone(), closing.clone(), at_desk.clone());
@@ -266,19 +312,20 @@ async fn serve(
             // the connection lasts, and a stream's lasts long.
             Box::pin(async move {
                 let (version, may_leave) = (request.version(), detach::may_leave(&request));
-                let mut request = request.map(Body::new);
+                let (mut request, taken) = desk.take_in(request);
                 request.extensions_mut().insert(PeerAddress(peer));
                 let mut response = door.handle(request).await;
                 if may_leave && detach::leaves(&response) {
                     match desk.leave(response).await {}
                 }
+                response = desk.give_out(&taken, response);
                 if closing.get() && version < Version::HTTP_2 {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
                 Ok::<_, std::convert::Infallible>(response)
             })
         });
-        let (http, mut ended) = (http.clone(), ending.subscribe());
+        let (http, mut ended, header_timeout) = (http.clone(), ending.subscribe(), limits.header_timeout());
         tokio::task::spawn_local(async move {
             let begun = tokio::select! {
                 begun = tokio::time::timeout(header_timeout, begins_http2(&stream)) => begun,
@@ -287,14 +334,14 @@ async fn serve(
             let Ok(Ok(http2)) = begun else { return };
             let end = if http2 {
                 // In a box: what it takes would be kept free in the tasks of all the others.
-                let mut connection = Box::pin(http.two.serve_connection(TokioIo::new(stream), answer));
-                End::Served(tokio::select! {
-                    served = connection.as_mut() => served,
-                    _ = ended.wait_for(|ended| *ended) => {
+                let mut connection = Box::pin(http.two.serve_connection(desk.lend_http2(stream), answer));
+                tokio::select! {
+                    end = desk.drive(connection.as_mut()) => end,
+                    _ = async { tokio::select! { _ = ended.wait_for(|ended| *ended) => {}, () = desk.idle() => {} } } => {
                         connection.as_mut().graceful_shutdown();
-                        connection.await
+                        desk.drive(connection.as_mut()).await
                     }
-                })
+                }
             } else {
                 let connection = http.one.serve_connection(desk.lend(stream), answer);
                 let mut connection = std::pin::pin!(connection.with_upgrades());
@@ -316,6 +363,7 @@ async fn serve(
                     }
                 }
             }
+            desk.close().await;
         });
     };
     let limit = loop {

@@ -19,6 +19,11 @@ impl Upgrade {
         Self(lists(CONNECTION, "upgrade") && lists(UPGRADE, "websocket"))
     }
 
+    /// Says whether the client wants a WebSocket.
+    pub(crate) fn wanted(&self) -> bool {
+        self.0
+    }
+
     /// Gives a request its headers back where the connection stays open for a handler of this process.
     pub(crate) fn ask(&self, headers: &mut HeaderMap, live: bool, backend: &Backend) {
         if live && matches!(backend, Backend::Local(_)) {

@@ -10,7 +10,9 @@ use kernel::{Clock, Result};
 use crate::config::{self, Config};
 use crate::data_folder::DataFolder;
 use crate::events_command::Events;
+use crate::gateway_command::{self, Gateway};
 use crate::inventory_command::{self, Inventory};
+use crate::openapi_command::{self, Openapi};
 use crate::tasks_command::{self, Tasks};
 use crate::{admin, data, docs, doctor, events_command, health, logging, operator, serve, services};
 
@@ -67,8 +69,14 @@ enum Command {
     /// Stock and its ledger
     #[command(subcommand)]
     Inventory(Inventory),
-    /// Print the OpenAPI document
-    Openapi,
+    /// The gateway's file and routes: check, explain, list
+    #[command(subcommand)]
+    Gateway(Gateway),
+    /// Print the OpenAPI document, or make something of it
+    Openapi {
+        #[command(subcommand)]
+        what: Option<Openapi>,
+    },
     /// Show the settings
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -171,8 +179,9 @@ fn act(line: Line) -> Result<ExitCode> {
     }
     // What needs no settings goes first, so that it works beside a broken file.
     match &command {
-        Command::Openapi => {
-            print!("{}", document());
+        Command::Openapi { what } => return openapi_command::run(what.as_ref()),
+        Command::Gateway(Gateway::Example) => {
+            print!("{}", gateway::EXAMPLE);
             return Ok(ExitCode::SUCCESS);
         }
         Command::Config(ConfigCommand::Default) => {
@@ -216,6 +225,10 @@ fn act(line: Line) -> Result<ExitCode> {
                 Ok(ExitCode::SUCCESS)
             }
             Command::Inventory(command) => inventory_command::run(&config, command).await,
+            Command::Gateway(command) => {
+                print!("{}", gateway_command::run(&config, &command)?);
+                Ok(ExitCode::SUCCESS)
+            }
             Command::Config(_) => {
                 print!("{}", config.shown()?);
                 Ok(ExitCode::SUCCESS)
@@ -223,7 +236,7 @@ fn act(line: Line) -> Result<ExitCode> {
             Command::Backup { file } => data::backup(&config, &file).await.map(|()| ExitCode::SUCCESS),
             Command::Restore { file } => data::restore(&config, &file).await.map(|()| ExitCode::SUCCESS),
             Command::Transfer { from, to } => data::transfer(&config, &from, &to).await.map(|()| ExitCode::SUCCESS),
-            Command::Openapi => Ok(ExitCode::SUCCESS),
+            Command::Openapi { .. } => Ok(ExitCode::SUCCESS),
         }
     })
 }
@@ -236,8 +249,8 @@ fn arm_faults() -> Result<()> {
     store::fault::arm_all(&plan)
 }
 
-/// Returns the document of all services, as a full installation serves it.
-pub fn document() -> String {
+/// Returns every service that a full installation has, the process's own too, for reading about them.
+pub(crate) fn all_described() -> Vec<service::Service> {
     let states = services::States::new(&Config::default()).expect("the default settings are sound");
     let mut all = services::all(&states);
     let names = all.iter().map(|service| service.name).collect();
@@ -245,7 +258,7 @@ pub fn document() -> String {
     all.push(docs::service(std::sync::Arc::default()));
     let own = operator::service(states.identity, &all, &[]);
     all.push(own);
-    docs::written(&service::document(&all))
+    all
 }
 
 async fn migrate(config: &Config) -> Result<()> {

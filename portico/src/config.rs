@@ -11,7 +11,7 @@ use figment::providers::{Env, Format as _, Serialized, Toml};
 use kernel::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::services;
+use crate::{plain_upstreams, services};
 
 /// The commented file of all settings with their defaults.
 pub const DEFAULT_FILE: &str = include_str!("../../config/portico.default.toml");
@@ -57,6 +57,32 @@ pub struct Config {
     pub cluster: Cluster,
     /// Where services run that do not run here, by name.
     pub upstreams: BTreeMap<String, Upstream>,
+    /// The gateway's own file.
+    pub gateway: Gateway,
+}
+
+/// The gateway's own file: upstreams, routes and policies beyond the installation's own services.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gateway {
+    /// The file; empty means `gateway.toml` in the present folder when it is there.
+    pub file: PathBuf,
+    /// How often the file is looked at for changes, in milliseconds; 0 means only on SIGHUP.
+    pub watch_ms: u64,
+}
+
+impl Default for Gateway {
+    fn default() -> Self {
+        Self { file: PathBuf::new(), watch_ms: 1_000 }
+    }
+}
+
+impl Gateway {
+    /// Returns the file that is read, if there is one.
+    pub fn path(&self) -> Option<PathBuf> {
+        let usual = PathBuf::from("gateway.toml");
+        if self.file.as_os_str().is_empty() { usual.exists().then_some(usual) } else { Some(self.file.clone()) }
+    }
 }
 
 /// The sockets and their limits.
@@ -165,6 +191,9 @@ pub struct Cluster {
 pub struct Upstream {
     /// `http://host:port`.
     pub url: String,
+    /// Whether it is no process of Portico: it is given the contract's paths and told the caller in headers.
+    #[serde(default)]
+    pub plain: bool,
 }
 
 impl Default for Config {
@@ -185,6 +214,7 @@ impl Default for Config {
             master_key: String::new(),
             cluster: Cluster::default(),
             upstreams: BTreeMap::new(),
+            gateway: Gateway::default(),
         }
     }
 }
@@ -239,13 +269,14 @@ impl Config {
                 parsed.and_then(|mut table| table.remove("value")).unwrap_or(toml::Value::String(value.clone()));
             figment = figment.merge(Serialized::default(key, value));
         }
-        let config: Self = figment.extract().map_err(|error| {
+        let mut config: Self = figment.extract().map_err(|error| {
             let text = error.to_string();
             Error::invalid(
                 "config.invalid",
                 format!("the configuration is not valid: {text}; see `portico config default`"),
             )
         })?;
+        plain_upstreams::from_environment(&mut config, from_environment);
         config.check()
     }
 
@@ -266,7 +297,7 @@ impl Config {
             self.server.cores = std::thread::available_parallelism().map_or(1, usize::from);
         }
         for (name, upstream) in &self.upstreams {
-            if !upstream.url.starts_with("http://") {
+            if !upstream.url.starts_with("http://") && !(upstream.plain && upstream.url.starts_with("https://")) {
                 return Err(Error::invalid("config.invalid", format!("upstreams.{name}.url must start with http://")));
             }
         }
@@ -290,6 +321,12 @@ impl Config {
         toml::to_string_pretty(&shown)
             .map_err(|error| Error::internal("the settings cannot be written").source_error(error))
     }
+}
+
+/// The names that other installations know, read where all of the environment is.
+#[expect(clippy::disallowed_methods, reason = "this is the configuration")]
+fn from_environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// Returns a URL with its password hidden, before the host and in the query.

@@ -1,13 +1,15 @@
-//! The documents: `/openapi.json`, and Swagger UI at `/docs` from files that are built in. Not for
+//! The documents: `/openapi.json`, which is replaced when an upstream's document changes, and Swagger UI at `/docs` from files that are built in. Not for
 //! the handbook in `docs/`.
 
 use std::sync::Arc;
 
 use axum::response::{IntoResponse as _, Response};
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use http::{HeaderMap, StatusCode};
 use kernel::Error;
 use serde_json::Value;
 use service::{Access, Operation, Service};
+use surface::Published;
 use utoipa_swagger_ui::Config;
 use web::Path;
 
@@ -15,14 +17,18 @@ use web::Path;
 const POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:";
 
 /// Returns the service that serves this document.
-pub fn service(document: Arc<std::sync::OnceLock<String>>) -> Service {
+pub fn service(document: Arc<Published>) -> Service {
     let config = Arc::new(Config::from("/openapi.json"));
     let page = config.clone();
     Service::new("docs", "The documents").routes([
-        Operation::get("/openapi.json", "docs_get_openapi", move || openapi(document.clone()))
+        Operation::get("/openapi.json", "docs_get_openapi", move |headers| openapi(document.clone(), headers))
             .access(Access::Public)
-            .describe("The OpenAPI document", "Every route of this installation, OpenAPI 3.1.")
-            .gives_other(200, "The document", &["application/json"]),
+            .describe(
+                "The OpenAPI document",
+                "Every route of this installation, OpenAPI 3.1, those of its upstreams that have a document included.",
+            )
+            .gives_other(200, "The document", &["application/json"])
+            .gives_other(304, "The caller has it", &[]),
         Operation::get("/docs", "docs_get_page", move || file(page.clone(), "index.html".to_owned()))
             .access(Access::Public)
             .describe("The documentation in a browser", "Swagger UI; it loads nothing from elsewhere.")
@@ -40,9 +46,18 @@ pub fn written(document: &Value) -> String {
     text
 }
 
-async fn openapi(document: Arc<std::sync::OnceLock<String>>) -> Response {
-    let text = document.get().cloned().unwrap_or_default();
-    ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-cache")], text).into_response()
+async fn openapi(document: Arc<Published>, headers: HeaderMap) -> Response {
+    let shown = document.get();
+    let head = [(CACHE_CONTROL, "no-cache".to_owned()), (ETAG, shown.etag.clone())];
+    let known = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    // A weak comparison (RFC 9110, section 13.1.2).
+    if known
+        .flat_map(|list| list.split(','))
+        .any(|tag| ["*", &shown.etag].contains(&tag.trim().trim_start_matches("W/")))
+    {
+        return (StatusCode::NOT_MODIFIED, head).into_response();
+    }
+    (head, [(CONTENT_TYPE, "application/json")], shown.text.clone()).into_response()
 }
 
 async fn file(config: Arc<Config<'static>>, name: String) -> web::Result<Response> {

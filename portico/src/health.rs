@@ -1,12 +1,13 @@
-//! How the installation is: alive, ready, its database and its services. Strangers learn the
-//! state, never an internal. Not for metrics.
+//! How the installation is: alive, ready, its database, its services and its upstreams. Strangers
+//! learn the state, never an internal. Not for looking at several at once; see `health/together.rs`.
+
+mod together;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::Instant;
 
-use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use gateway::Metrics;
 use http::header::CONTENT_TYPE;
@@ -16,8 +17,8 @@ use service::{Access, App, Operation, Service};
 use store::Store;
 use utoipa::ToSchema;
 
-/// How long a probe may take before it counts as failed.
-const PROBE_LIMIT: Duration = Duration::from_secs(2);
+pub use together::{Found, Member, State};
+use together::{Health, LOOK_LIMIT, Together};
 
 /// Whether this process wants requests; it stops wanting them before it stops.
 #[derive(Clone, Debug)]
@@ -38,17 +39,6 @@ impl Readiness {
     fn is(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
-}
-
-/// The state of the installation.
-#[derive(Debug, Serialize, ToSchema)]
-struct Health {
-    /// `healthy` or `unhealthy`.
-    status: String,
-    /// When it was looked at.
-    timestamp: Timestamp,
-    /// The state of each service that runs here.
-    services: BTreeMap<String, String>,
 }
 
 /// A single word on the state of the process.
@@ -77,23 +67,39 @@ struct DatabaseHealth {
 
 /// Returns the service; `names` are the services that run in this process.
 pub fn service(names: Vec<&'static str>, readiness: Readiness, metrics: Arc<Metrics>) -> Service {
-    let (names, ready) = (Arc::new(names), readiness);
+    service_with(names, readiness, metrics, Vec::new())
+}
+
+/// Returns the service, which says how these upstreams are too.
+pub fn service_with(
+    names: Vec<&'static str>,
+    readiness: Readiness,
+    metrics: Arc<Metrics>,
+    upstreams: Vec<Member>,
+) -> Service {
+    let (together, ready) = (Arc::new(Together::new(names, upstreams)), readiness);
     Service::new("health", "State, readiness and metrics").routes([
-        Operation::get("/health", "health_get_health", move |State(app): State<App>| health(app, names.clone()))
-            .access(Access::Public)
-            .describe("State of the installation", "503 while the database is away.")
-            .gives::<Health>(200, "Healthy")
-            .gives::<Health>(503, "Unhealthy"),
+        Operation::get("/health", "health_get_health", move |axum::extract::State(app): axum::extract::State<App>| {
+            health(app, together.clone())
+        })
+        .access(Access::Public)
+        .describe(
+            "State of the installation",
+            "`healthy`; `degraded` when something is away that it can do without; 503 and `unhealthy` when the database \
+             or a required upstream is away. Looked at once a second at most, however many ask.",
+        )
+        .gives::<Health>(200, "Healthy, or degraded")
+        .gives::<Health>(503, "Unhealthy"),
         Operation::get("/health/live", "health_get_live", || async { web::Result::Ok(word(200, "live")?) })
             .access(Access::Public)
             .describe("Is the process alive", "Asks nothing of anything else; restart the process when this fails.")
             .gives::<Word>(200, "Alive"),
-        Operation::get("/health/ready", "health_get_ready", move |State(app): State<App>| is_ready(app, ready.clone()))
+        Operation::get("/health/ready", "health_get_ready", move |axum::extract::State(app): axum::extract::State<App>| is_ready(app, ready.clone()))
             .access(Access::Public)
             .describe("Does the process want requests", "503 while it stops or its database is away.")
             .gives::<Word>(200, "Ready")
             .gives::<Word>(503, "Not ready"),
-        Operation::get("/health/database", "health_get_database", |State(app): State<App>| database(app))
+        Operation::get("/health/database", "health_get_database", |axum::extract::State(app): axum::extract::State<App>| database(app))
             .access(Access::Public)
             .describe(
                 "State of the database",
@@ -116,18 +122,13 @@ fn word(status: u16, word: &str) -> Result<web::Reply> {
 }
 
 async fn database_answers(store: &Store) -> bool {
-    matches!(tokio::time::timeout(PROBE_LIMIT, store.ping()).await, Ok(Ok(())))
+    matches!(tokio::time::timeout(LOOK_LIMIT, store.ping()).await, Ok(Ok(())))
 }
 
-async fn health(app: App, names: Arc<Vec<&'static str>>) -> web::Result {
-    let healthy = database_answers(&app.store).await;
-    let state = if healthy { "healthy" } else { "unhealthy" };
-    let health = Health {
-        status: state.to_owned(),
-        timestamp: app.now(),
-        services: names.iter().map(|name| ((*name).to_owned(), state.to_owned())).collect(),
-    };
-    Ok(Answer { status: if healthy { 200 } else { 503 }, ..Answer::ok(&health)? }.into())
+async fn health(app: App, together: Arc<Together>) -> web::Result {
+    let store = app.store.clone();
+    let health = together.look(app.now(), Instant::now(), async move { database_answers(&store).await }).await;
+    Ok(Answer { status: if health.state == State::Unhealthy { 503 } else { 200 }, ..Answer::ok(&*health)? }.into())
 }
 
 async fn is_ready(app: App, readiness: Readiness) -> web::Result {
@@ -166,8 +167,7 @@ async fn database(app: App) -> web::Result {
 async fn tables(store: &Store, connected: bool, names: &[(&str, &str)]) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for (shown, table) in names {
-        let there =
-            connected && matches!(tokio::time::timeout(PROBE_LIMIT, store.has_table(table)).await, Ok(Ok(true)));
+        let there = connected && matches!(tokio::time::timeout(LOOK_LIMIT, store.has_table(table)).await, Ok(Ok(true)));
         found.insert((*shown).to_owned(), if there { "available" } else { "not_available" }.to_owned());
     }
     found

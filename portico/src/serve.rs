@@ -2,18 +2,18 @@
 //! bottom. Not for what any of them does.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use events::Hub;
 use gateway::{
-    Door, DoorConfig, DoorParts, Drain, Entry, Gate, Metrics, Mount, OperatorToken, Plan, PublicOrigin, ServerConfig,
-    TrustedProxies,
+    DoorConfig, DoorParts, Drain, Entry, Gate, Metrics, OperatorToken, PublicOrigin, ServerConfig, TrustedProxies,
 };
 use identity::{Authenticator, FirstStart, RolePermissions};
 use kernel::{Clock, Error, Result};
 use notifications::Outside;
-use service::{App, Backend, Live, Local, Peers, Remote, Service, features_of};
+use service::{App, Live, Peers, Service, features_of};
 use store::{Engine, Store};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -22,12 +22,13 @@ use web::{Connections, ContextKey};
 use crate::config::Config;
 use crate::counts::Counts;
 use crate::data_folder::{DataFolder, Holder, Lock};
+use crate::doors::{self, DoorFactory, Place, Way};
 use crate::health::Readiness;
 use crate::mail::{People, Post};
 use crate::people::{self, Bearer};
 use crate::services::States;
 use crate::work::Work;
-use crate::{docs, health, operator, services, work};
+use crate::{docs, health, operator, plain_upstreams, services, work};
 
 /// How often a process looks for switches that others turned: they are to hold within a second.
 const LOOK_AT_SWITCHES: Duration = Duration::from_millis(200);
@@ -49,6 +50,8 @@ pub struct Running {
 /// Which services run here, and whether the gateway does.
 struct Roles {
     gateway: bool,
+    /// Whether the gateway stands in front of declared upstreams only.
+    proxy: bool,
     names: Vec<String>,
 }
 
@@ -58,14 +61,17 @@ impl Roles {
         let names: Vec<String> = if all {
             known.iter().map(|service| service.name.to_owned()).collect()
         } else {
-            config.roles.iter().filter(|role| *role != "gateway").cloned().collect()
+            config.roles.iter().filter(|role| !["gateway", "proxy"].contains(&role.as_str())).cloned().collect()
         };
+        // What somebody else's service answers does not run here as well.
+        let names: Vec<String> = names.into_iter().filter(|name| !plain_upstreams::replaces(config, name)).collect();
         if let Some(unknown) = names.iter().find(|name| !known.iter().any(|service| service.name == **name)) {
             let list: Vec<&str> = known.iter().map(|service| service.name).collect();
-            let message = format!("there is no service {unknown}: roles are all, gateway, {}", list.join(", "));
+            let message = format!("there is no service {unknown}: roles are all, gateway, proxy, {}", list.join(", "));
             return Err(Error::invalid("config.unknown_role", message));
         }
-        Ok(Self { gateway: all || config.roles.iter().any(|role| role == "gateway"), names })
+        let proxy = config.roles.iter().any(|role| role == "proxy");
+        Ok(Self { gateway: all || proxy || config.roles.iter().any(|role| role == "gateway"), proxy, names })
     }
 
     fn runs(&self, service: &Service) -> bool {
@@ -128,8 +134,9 @@ pub async fn start(config: &Config) -> Result<Running> {
         connections: connections.clone(),
     };
     metrics.registry().register_collector(Box::new(counts));
+    let lasting = doors::lasting(config, Handle::current(), clock.clone(), &mut metrics)?;
     let metrics = Arc::new(metrics);
-    let document = Arc::new(OnceLock::new());
+    let document = Arc::new(surface::Published::default());
     let here = all.iter().filter(|service| roles.runs(service)).map(|service| service.name).collect();
     let own = [
         health::service(here, readiness.clone(), metrics.clone()),
@@ -138,7 +145,7 @@ pub async fn start(config: &Config) -> Result<Running> {
     ];
     let own_from = all.len();
     all.extend(own);
-    document.get_or_init(|| docs::written(&service::document(&all)));
+    document.set(docs::written(&service::document(&all)));
 
     // The door, one per core.
     let mut background: Vec<JoinHandle<()>> = post.start().into_iter().collect();
@@ -146,7 +153,8 @@ pub async fn start(config: &Config) -> Result<Running> {
     background.extend(people::forget(&store, &cache, &connections));
     background.push(tokio::spawn(following));
     let authenticator = Authenticator::new(identity.clone(), store.clone(), permissions);
-    let gate = Gate { cache: cache.clone(), authenticate: Arc::new(Bearer(authenticator)) };
+    let authenticate = lasting.with_issuers(Arc::new(Bearer(authenticator)), &cache);
+    let gate = Gate { cache: cache.clone(), authenticate };
     let hub = Hub::start(&store).await?;
     let app = App {
         store: store.clone(),
@@ -170,19 +178,25 @@ pub async fn start(config: &Config) -> Result<Running> {
     for (number, service) in all.into_iter().enumerate() {
         let place = if number >= own_from || roles.runs(&service) {
             Place::Here(service.router(&app))
-        } else if roles.gateway || config.upstreams.contains_key(service.name) {
-            Place::There(upstream(config, &service)?)
+        } else if (roles.gateway && !roles.proxy) || config.upstreams.contains_key(service.name) {
+            Place::There(doors::upstream(config, &service)?)
         } else {
             continue;
         };
         peers.push((service.name, place.backend(&way)?));
-        if roles.gateway || matches!(place, Place::Here(_)) {
+        // Of somebody else's service the door knows the declared routes.
+        let plain = plain_upstreams::replaces(config, service.name);
+        if (roles.gateway && !plain) || matches!(place, Place::Here(_)) {
             places.push((service, place));
         }
     }
     app.peers.fill(peers);
+    let compiled = doors::compile(config, &lasting)?;
+    compiled.begin(&lasting)?;
     let factory = DoorFactory {
         places: Arc::new(places),
+        lasting: lasting.clone(),
+        compiled: Arc::new(ArcSwap::from_pointee(compiled)),
         parts: DoorParts {
             entry,
             operator: OperatorToken::new(&operator_token),
@@ -190,23 +204,28 @@ pub async fn start(config: &Config) -> Result<Running> {
             trusted_proxies: TrustedProxies::parse(&config.server.trusted_proxies)?,
             connections: connections.clone(),
             runtime: Handle::current(),
+            features: app.features.clone(),
             clock: clock.clone(),
             config: DoorConfig {
                 in_flight: config.server.in_flight,
                 timeout: Duration::from_millis(config.server.request_timeout_ms),
             },
+            lasting,
             working: Arc::default(),
         },
         way,
         metrics,
     };
-    factory.door()?; // A mistake in the route table shows before a socket opens.
+    factory.plan()?; // A mistake in the route table shows before a socket opens.
     let listen = ServerConfig {
         listen: config.server.listen,
         cores: config.server.cores,
         header_timeout: Duration::from_millis(config.server.header_timeout_ms),
+        limits: Default::default(),
     };
-    let server = gateway::Server::start(&listen, move || factory.door())?;
+    let at_cores = factory.clone();
+    let server = gateway::Server::start(&listen, move |core| at_cores.door(core))?;
+    background.push(tokio::spawn(doors::keep_current(config.clone(), factory, server.renewal())));
     lock.announce(&Holder { pid: std::process::id(), address: Some(server.address()) })?;
     Ok(Running {
         background,
@@ -226,9 +245,14 @@ pub async fn start(config: &Config) -> Result<Running> {
 
 /// Returns the key of the split form; a mistake in it shows before anything is opened or made.
 fn cluster_key(config: &Config, roles: &Roles, all: &[Service]) -> Result<Option<ContextKey>> {
-    let remote: Vec<&Service> = all.iter().filter(|service| roles.gateway && !roles.runs(service)).collect();
+    let elsewhere = |service: &&Service| {
+        let plain = plain_upstreams::replaces(config, service.name);
+        let known = config.upstreams.contains_key(service.name);
+        roles.gateway && !roles.runs(service) && !plain && (known || !roles.proxy)
+    };
+    let remote: Vec<&Service> = all.iter().filter(elsewhere).collect();
     for service in &remote {
-        upstream(config, service)?;
+        doors::upstream(config, service)?;
     }
     if config.cluster.secret.is_empty() {
         if roles.gateway && remote.is_empty() {
@@ -256,59 +280,6 @@ pub(crate) async fn open_store(config: &Config, all: &[Service], clock: &Clock) 
         }
     }
     Store::open(config.store.clone(), clock.clone()).await
-}
-
-enum Place {
-    Here(axum::Router),
-    There(String),
-}
-
-/// What it takes to reach a place.
-#[derive(Clone)]
-struct Way {
-    runtime: Handle,
-    key: Option<ContextKey>,
-    clock: Clock,
-    timeout: Duration,
-}
-
-impl Place {
-    fn backend(&self, way: &Way) -> Result<Backend> {
-        Ok(match self {
-            Self::Here(router) => Backend::Local(Local::new(router.clone(), way.runtime.clone())),
-            Self::There(url) => {
-                Backend::Remote(Box::new(Remote::new(url, way.key.clone(), way.clock.clone(), way.timeout)?))
-            }
-        })
-    }
-}
-
-fn upstream(config: &Config, service: &Service) -> Result<String> {
-    let name = service.name;
-    let missing = || {
-        let message = format!("{name} does not run here, so upstreams.{name}.url must say where it does");
-        Error::invalid("config.no_upstream", message)
-    };
-    config.upstreams.get(name).map(|upstream| upstream.url.clone()).ok_or_else(missing)
-}
-
-/// Makes a door for each core; what belongs to a core's runtime is made there.
-#[derive(Clone)]
-struct DoorFactory {
-    places: Arc<Vec<(Service, Place)>>,
-    parts: DoorParts,
-    way: Way,
-    metrics: Arc<Metrics>,
-}
-
-impl DoorFactory {
-    fn door(&self) -> Result<Door> {
-        let mut mounts = Vec::new();
-        for (service, place) in self.places.iter() {
-            mounts.push(Mount { service, backend: place.backend(&self.way)? });
-        }
-        Ok(Door::new(Plan::compile(mounts, &self.metrics)?, self.parts.clone(), &self.metrics))
-    }
 }
 
 impl Running {

@@ -4,6 +4,8 @@
 //! beside the numbers, kept in `docs/performance.md`. Not for: the benchmarks themselves; they are
 //! the `bench` crate.
 
+mod gateway;
+
 use crate::budget::{self, machine};
 use crate::postgres::{self, Mode};
 use crate::workspace::{self, Outcome};
@@ -48,6 +50,10 @@ pub fn run(arguments: &[String]) -> Outcome {
         workspace::print(&list());
         return Ok(());
     }
+    // It talks to servers only: a crate of its own, with proxies to prepare and no PostgreSQL.
+    if arguments.first().is_some_and(|name| name == "gateway") {
+        return gateway::run(&arguments[1..]);
+    }
     let Options { name, quick, postgres } = Options::parse(arguments)?;
     workspace::run(workspace::cargo().args(["build", "--release", "--package", "bench"]))?;
     let postgres = postgres::prepare(postgres)?;
@@ -66,7 +72,14 @@ pub fn run(arguments: &[String]) -> Outcome {
 
 fn list() -> String {
     let lines = BENCHMARKS.iter().map(|(name, what)| format!("  {name:<10} {what}\n"));
-    format!("cargo xtask bench NAME [--quick] [--no-postgres]\n\n{}", lines.collect::<String>())
+    let gateway = "the front door's ladder beside nginx, HAProxy, Pingora, Envoy, Traefik, Caddy and two on Node";
+    format!(
+        "cargo xtask bench NAME [--quick] [--no-postgres]\n\n{}  {:<10} {gateway}\n  {:<10} \
+         [--quick] [--rungs s1,s5] [--peers nginx,envoy] [--rounds 7] [--binary FILE]\n",
+        lines.collect::<String>(),
+        "gateway",
+        ""
+    )
 }
 
 #[cfg(test)]

@@ -5,13 +5,16 @@
 //! suite covers.
 
 mod inventory;
+mod newman;
 mod node;
-mod python;
+pub mod python;
 mod realtime;
 mod schemathesis;
 mod subject;
 mod tally;
 mod tokens;
+mod typescript;
+mod websocket;
 
 use crate::workspace::Outcome;
 
@@ -25,6 +28,7 @@ const SUITES: &[Suite] = &[
         "6,919 purchases as movements, exports, imports and analytics on both engines; needs Python 3.11",
         inventory::run,
     ),
+    ("newman", "the generated Postman collection, every request with its assertions; needs Node 20", newman::run),
     (
         "realtime",
         "event stream, Socket.IO, webhooks and letters, with six clients; needs Node 20 and Python 3.11",
@@ -36,6 +40,16 @@ const SUITES: &[Suite] = &[
         schemathesis::run,
     ),
     ("tokens", "access tokens, JWKS, key rotation and sessions, with npm's jose; needs Node 20", tokens::run),
+    (
+        "typescript",
+        "a client generated from the OpenAPI document, compiled strictly and run; needs Node 20",
+        typescript::run,
+    ),
+    (
+        "websocket",
+        "Autobahn's 517 cases through the WebSocket proxy and without it; needs Python 2.7 and Node 20",
+        websocket::run,
+    ),
 ];
 
 /// Runs the named suite, or lists them.

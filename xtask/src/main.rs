@@ -57,7 +57,7 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "openapi",
         arguments: "[--accept]",
-        summary: "what the OpenAPI document would change; --accept writes docs/openapi/portico.json",
+        summary: "what the OpenAPI document would change, and whom it breaks; --accept writes docs/openapi",
         run: openapi::run,
     },
     Command {

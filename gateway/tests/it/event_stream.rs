@@ -115,7 +115,7 @@ impl House {
         let handlers = Handlers { feeds: sender, taken: Arc::default() };
         let (taken, runtime) = (handlers.taken.clone(), Handle::current());
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let config = ServerConfig { listen, cores: 1, header_timeout: Duration::from_secs(10) };
+        let config = ServerConfig { listen, cores: 1, header_timeout: Duration::from_secs(10), limits: Default::default() };
         let server = Server::start(&config, move || door(&handlers, &runtime)).expect("a server");
         Self { server, feeds, taken }
     }

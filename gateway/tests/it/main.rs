@@ -6,6 +6,7 @@ automod::dir!("tests/it");
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,8 +16,8 @@ use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Json, Router, routing};
 use gateway::{
-    Authenticate, Door, DoorConfig, DoorParts, Entry, Gate, Metrics, Mount, OperatorToken, Plan, TokenCache,
-    TokenCacheConfig, TrustedProxies, Verified,
+    Authenticate, Compiled, Core, Declared, Door, DoorConfig, DoorParts, Entry, Gate, Lasting, LastingParts, Metrics, Mount, OperatorToken,
+    Plan, Source, TokenCache, TokenCacheConfig, TrustedProxies, Verified,
 };
 use kernel::{Actor, Clock, Error, PermissionSet, TenantId, Timestamp, UserId};
 use serde_json::{Value, json};
@@ -104,7 +105,7 @@ async fn told(request: Request) -> Response {
     Json(json!({ "client": client, "credential": credential, "authorization": authorization })).into_response()
 }
 
-fn door(entry: Entry, clock: &Clock, metrics: &Metrics) -> Door {
+fn door(entry: Entry, clock: &Clock, metrics: &mut Metrics) -> Door {
     let never = || async { web::Result::<()>::Ok(()) };
     let service = Service::new("probe", "Says what it was told").routes([
         Operation::get("/signed-in", "probe_signed_in", never),
@@ -114,7 +115,12 @@ fn door(entry: Entry, clock: &Clock, metrics: &Metrics) -> Door {
     ]);
     let router = Router::new().fallback(routing::any(told));
     let backend = Backend::Local(Local::new(router, Handle::current()));
-    let plan = Plan::compile(vec![Mount { service: &service, backend }], metrics).expect("a plan");
+    let (limiter, cache) = Default::default();
+    let parts =
+        LastingParts { runtime: Handle::current(), clock: clock.clone(), redis_url: None, limiter: &limiter, cache: &cache };
+    let lasting = Lasting::new(parts, metrics.registry()).expect("the state");
+    let declared = Compiled::new(&Declared::default(), &Source::new("none", ""), &lasting).expect("nothing declared");
+    let plan = Plan::compile(vec![Mount { service: &service, backend }], Arc::new(declared), metrics).expect("a plan");
     let parts = DoorParts {
         connections: web::Connections::default(),
         entry,
@@ -122,20 +128,22 @@ fn door(entry: Entry, clock: &Clock, metrics: &Metrics) -> Door {
         origin: gateway::PublicOrigin::default(),
         trusted_proxies: TrustedProxies::parse(&["10.0.0.0/8"]).expect("a network"),
         runtime: Handle::current(),
+        features: Arc::new(service::AllOn),
         clock: clock.clone(),
         config: DoorConfig::default(),
+        lasting,
         working: Arc::default(),
     };
-    Door::new(plan, parts, metrics)
+    Door::new(plan, parts, Rc::new(Core::new(1)), metrics)
 }
 
 impl House {
     fn new() -> Self {
-        let (metrics, clock) = (Metrics::default(), Clock::manual(START));
+        let (mut metrics, clock) = (Metrics::default(), Clock::manual(START));
         let cache = Arc::new(TokenCache::new(TokenCacheConfig::default(), clock.clone(), &metrics));
         let tokens = Arc::new(Tokens::default());
         let gate = Gate { cache: cache.clone(), authenticate: tokens.clone() };
-        Self { door: door(Entry::Public(gate), &clock, &metrics), tokens, cache, clock }
+        Self { door: door(Entry::Public(gate), &clock, &mut metrics), tokens, cache, clock }
     }
 
     async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Response {

@@ -79,6 +79,16 @@ pub struct Principal {
     pub elevated: Option<Arc<str>>,
 }
 
+impl Principal {
+    /// Returns the person, if it is one.
+    pub fn user(&self) -> Option<UserId> {
+        match self.actor {
+            Actor::User(user) | Actor::Superadmin(user) => Some(user),
+            Actor::System => None,
+        }
+    }
+}
+
 /// What is no longer to be believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Revocation {

@@ -23,9 +23,8 @@ fn everything(states: &States) -> Vec<Service> {
     let mut all = services::all(states);
     let names = all.iter().map(|service| service.name).collect();
     all.push(health::service(names, health::Readiness::default(), Arc::default()));
-    let document = Arc::new(std::sync::OnceLock::new());
-    document.get_or_init(|| docs::written(&service::document(&all)));
-    all.push(docs::service(document));
+    let document = docs::written(&service::document(&all));
+    all.push(docs::service(Arc::new(surface::Published::new(document))));
     let own = operator::service(states.identity.clone(), &all, &[]);
     all.push(own);
     all

@@ -15,13 +15,17 @@ pub struct Python {
 
 /// Makes Python ready for the suite of this name.
 pub fn prepare(name: &str) -> Outcome<Python> {
+    install(&format!("conformance-{name}-python"), &format!("xtask/conformance/{name}/requirements.txt"))
+}
+
+/// Installs a list of pinned wheels in a folder of the tools.
+pub fn install(folder: &str, list: &str) -> Outcome<Python> {
     let program = ["python3", "python"]
         .into_iter()
         .find_map(workspace::on_path)
         .ok_or("there is no Python on the PATH; install Python 3.11 or newer with pip")?;
-    let packages = workspace::target_folder().join("tools").join(format!("conformance-{name}-python"));
-    let list = format!("xtask/conformance/{name}/requirements.txt");
-    let pinned = workspace::read(&list)?;
+    let packages = workspace::target_folder().join("tools").join(folder);
+    let pinned = workspace::read(list)?;
     let stamp = packages.join("pinned.txt");
     if std::fs::read_to_string(&stamp).ok().as_ref() != Some(&pinned) {
         let cannot = |error: std::io::Error| format!("cannot prepare the folder of Python's packages: {error}");
@@ -31,7 +35,7 @@ pub fn prepare(name: &str) -> Outcome<Python> {
         std::fs::create_dir_all(&packages).map_err(cannot)?;
         let mut install = workspace::program(&program);
         install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]);
-        install.args(["--only-binary", ":all:", "--require-hashes", "--requirement", &list, "--target"]);
+        install.args(["--only-binary", ":all:", "--require-hashes", "--requirement", list, "--target"]);
         workspace::run(install.arg(&packages).env("PIP_ROOT_USER_ACTION", "ignore"))?;
         std::fs::write(&stamp, &pinned).map_err(cannot)?;
     }

@@ -30,6 +30,8 @@ enum Place {
     Portico,
     Testkit,
     Bench,
+    /// What benchmarks count with.
+    Measure,
     Xtask,
 }
 
@@ -52,7 +54,8 @@ impl Place {
             "gateway" => Self::Gateway,
             "portico" => Self::Portico,
             "testkit" => Self::Testkit,
-            "bench" => Self::Bench,
+            "measure" => Self::Measure,
+            "bench" | "gateway_bench" => Self::Bench,
             "xtask" => Self::Xtask,
             _ => return None,
         })
@@ -60,9 +63,9 @@ impl Place {
 
     /// What a crate in this place may depend on, in its code and in its tests.
     fn may_use(self) -> &'static [Self] {
-        use Place::{AService, Contracts, Flow, Gateway, GatewayPart, Kernel, Portico, Service, Store, Web};
+        use Place::{AService, Contracts, Flow, Gateway, GatewayPart, Kernel, Measure, Portico, Service, Store, Web};
         match self {
-            Self::Kernel | Self::Xtask => &[],
+            Self::Kernel | Self::Measure | Self::Xtask => &[],
             Self::Store | Self::Web => &[Kernel],
             Self::Flow => &[Kernel, Store],
             Self::Service => &[Kernel, Store, Web, Flow],
@@ -75,7 +78,9 @@ impl Place {
             // Builds the whole house for a test, and is handed the services by it.
             Self::Testkit => &[Kernel, Store, Web, Flow, Service, Contracts, Gateway, GatewayPart],
             Self::Portico => &[Kernel, Store, Web, Flow, Service, Contracts, AService, Gateway, GatewayPart],
-            Self::Bench => &[Kernel, Store, Web, Flow, Service, Contracts, AService, Gateway, GatewayPart, Portico],
+            Self::Bench => {
+                &[Kernel, Store, Web, Flow, Service, Contracts, AService, Gateway, GatewayPart, Portico, Measure]
+            }
         }
     }
 }

@@ -1,0 +1,3 @@
+//! The tests of the crate: one binary.
+
+automod::dir!("tests/it");

@@ -1,0 +1,98 @@
+//! The end of a request's walk: the route's shape, what every answer carries, the count and the access log.
+//! Not for what is answered.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::response::{IntoResponse as _, Response};
+use http::header::{ALLOW, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use kernel::{Error, TenantId};
+use policies::Verdict;
+use service::Shape;
+use web::{CORRELATION_ID_HEADER, Problem, REQUEST_ID_HEADER, RequestIds};
+
+use crate::plan::Route;
+use crate::upgrade::Upgrade;
+use crate::{front, gate, shape};
+
+/// What is known of a request when it ends.
+pub(crate) struct Walk {
+    pub began: Instant,
+    pub method: Method,
+    pub ids: RequestIds,
+    /// Whether the client wants problems without a shape.
+    pub plain: bool,
+    pub route: Option<Arc<Route>>,
+    pub tenant: Option<TenantId>,
+    pub token_sent: bool,
+    /// The page's origin, where the route has rules for that.
+    pub origin: Option<HeaderValue>,
+    pub preflight: bool,
+    /// What the limits said.
+    pub told: Verdict,
+}
+
+/// Writes the answer as the client gets it.
+pub(crate) async fn finish(walk: Walk, answered: Response, public: bool) -> Response {
+    let response = web::render(answered, &walk.ids);
+    let shape = walk.route.as_ref().map_or(Shape::Plain, |route| route.shape);
+    let mut response = match public {
+        true => shape::apply(response, shape, walk.plain, &walk.ids, walk.began).await,
+        false => response,
+    };
+    let agreed = Upgrade::of(response.headers());
+    front::strip_hop_by_hop(response.headers_mut());
+    let status = response.status();
+    agreed.agree(response.headers_mut(), status);
+    front::strip_internal(response.headers_mut());
+    add_ids(response.headers_mut(), &walk.ids);
+    if let Some(route) = &walk.route {
+        route.steps.write_fields(&walk.told, walk.origin.as_ref(), walk.preflight, response.headers_mut());
+    }
+    if status == StatusCode::UNAUTHORIZED && walk.route.as_ref().is_none_or(|route| !route.steps.forward_authorization) {
+        gate::challenge(response.headers_mut(), walk.token_sent && walk.tenant.is_none());
+    }
+    let duration = walk.began.elapsed();
+    if let Some(route) = &walk.route {
+        route.metrics.count(status.as_u16(), duration);
+    }
+    if tracing::enabled!(tracing::Level::INFO) {
+        let tenant = walk.tenant.map(|tenant| tenant.to_string());
+        tracing::info!(
+            http.method = walk.method.as_str(),
+            http.route = walk.route.as_ref().map_or("-", |route| &route.template),
+            http.status = status.as_u16(),
+            duration_ms = duration.as_millis() as u64,
+            request.id = walk.ids.request.as_str(),
+            correlation.id = walk.ids.correlation.as_str(),
+            tenant.id = tenant,
+            "request answered"
+        );
+    }
+    response
+}
+
+/// Says which methods a path takes.
+pub(crate) fn other_methods(method: &Method, known: &str) -> Response {
+    let mut response = if method == Method::OPTIONS {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        response
+    } else {
+        let error = Error::invalid("request.method_not_allowed", format!("this path takes {known}"));
+        Problem::from(error.status_code(405)).into_response()
+    };
+    if let Ok(known) = HeaderValue::try_from(known) {
+        response.headers_mut().insert(ALLOW, known);
+    }
+    response
+}
+
+fn add_ids(headers: &mut HeaderMap, ids: &RequestIds) {
+    for (name, id) in [(REQUEST_ID_HEADER, &ids.request), (CORRELATION_ID_HEADER, &ids.correlation)] {
+        headers.insert(name, HeaderValue::try_from(id.as_str()).expect("request ids are ASCII"));
+    }
+    headers.entry(X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
+}

@@ -1,0 +1,170 @@
+//! What gateway.toml declares, with every name looked up and every rule compiled: immutable, and replaced
+//! as a whole by a reload. Not for what outlives a reload; see `lasting`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::Method;
+use kernel::{Error, Result};
+use service::{Access as ServiceAccess, Shape};
+use toml::Spanned;
+use upstream::Upstreams;
+
+use crate::declared::{Access, Declared, RouteEntry, Source};
+use crate::lasting::Lasting;
+use crate::names::Names;
+use crate::path::UpstreamPath;
+use crate::steps::Steps;
+use crate::target::{Fixed, Target, UpstreamTarget};
+
+/// The declared part of a route plan.
+pub struct Compiled {
+    pub(crate) routes: Vec<DeclaredRoute>,
+    services: BTreeMap<String, Arc<Steps>>,
+    plain: Arc<Steps>,
+    upstreams: Upstreams,
+    sources: BTreeMap<String, discovery::Config>,
+    issuers: Vec<issuers::Config>,
+}
+
+/// A declared route, before it is put into a table.
+pub(crate) struct DeclaredRoute {
+    pub template: Arc<str>,
+    pub owner: Arc<str>,
+    pub hosts: Vec<String>,
+    pub methods: Vec<Method>,
+    pub access: ServiceAccess,
+    pub shape: Shape,
+    pub live: bool,
+    pub upstream_path: Option<UpstreamPath>,
+    pub target: Target,
+    pub steps: Arc<Steps>,
+    source: Source,
+    at: usize,
+}
+
+impl DeclaredRoute {
+    /// Adds the place in the file to what is wrong.
+    pub(crate) fn wrong(&self, error: Error) -> Error {
+        self.source.wrong(self.at, error.message())
+    }
+}
+
+impl Compiled {
+    /// Compiles what a file declares.
+    pub fn new(declared: &Declared, source: &Source, lasting: &Lasting) -> Result<Self> {
+        let (mut configs, mut sources) = (BTreeMap::new(), BTreeMap::new());
+        for (name, entry) in &declared.upstreams {
+            let config = entry.get_ref().config();
+            config.check().map_err(|error| source.wrong(entry.span().start, error.message()))?;
+            configs.insert(name.clone(), config);
+            if let Some(discovery) = &entry.get_ref().discovery {
+                discovery.check().map_err(|error| source.wrong(entry.span().start, error.message()))?;
+                sources.insert(name.clone(), discovery.clone());
+            }
+        }
+        let upstreams = lasting.upstreams(&configs)?;
+        let names = Names::compile(declared, source, lasting)?;
+        let mut compiled = Self { routes: Vec::new(), services: BTreeMap::new(), plain: Arc::default(), upstreams, sources: BTreeMap::new(), issuers: Vec::new() };
+        for (name, entry) in &declared.services {
+            let wrong = |error: Error| source.wrong(entry.span().start, error.message());
+            let steps = names.steps_of_service(name, entry.get_ref()).map_err(wrong)?;
+            compiled.services.insert(name.clone(), Arc::new(steps));
+        }
+        for entry in &declared.routes {
+            let wrong = |error: Error| source.wrong(entry.span().start, error.message());
+            let route = compiled.route(entry, source, &names).map_err(wrong)?;
+            compiled.routes.push(route);
+        }
+        issuers::check(&declared.issuers)?;
+        compiled.sources = sources;
+        compiled.issuers = declared.issuers.clone();
+        Ok(compiled)
+    }
+
+    /// Begins what goes on in the background: finding servers, fetching issuers' keys.
+    pub fn begin(&self, lasting: &Lasting) -> Result<()> {
+        lasting.set_issuers(&self.issuers)?;
+        lasting.discover(self.sources.clone())
+    }
+
+    /// Returns what the routes of a service walk through.
+    pub(crate) fn steps_of_service(&self, name: &str) -> Arc<Steps> {
+        self.services.get(name).or_else(|| self.services.get("*")).unwrap_or(&self.plain).clone()
+    }
+
+    /// Returns the upstreams.
+    pub fn upstreams(&self) -> &Upstreams {
+        &self.upstreams
+    }
+
+    fn route(&self, entry: &Spanned<RouteEntry>, source: &Source, names: &Names<'_>) -> Result<DeclaredRoute> {
+        let route = entry.get_ref();
+        let wrong = |message: String| Error::invalid("gateway.invalid_file", message);
+        if !route.path.starts_with('/') {
+            return Err(wrong(format!("the path {:?} of a route must start with /", route.path)));
+        }
+        let method = |name: &String| {
+            let known = Method::from_bytes(name.as_bytes()).ok().filter(|_| name.bytes().all(|byte| byte.is_ascii_uppercase()));
+            known.ok_or_else(|| wrong(format!("{name:?} is no HTTP method")))
+        };
+        let upstream_path = match route.upstream_path.as_str() {
+            "" => None,
+            template => Some(UpstreamPath::compile(template, &route.path)?),
+        };
+        let target = self.target(route, names)?;
+        Ok(DeclaredRoute {
+            template: route.path.as_str().into(),
+            owner: owner(route),
+            hosts: route.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
+            methods: route.methods.iter().map(method).collect::<Result<_>>()?,
+            access: match &route.access {
+                Access::Public => ServiceAccess::Public,
+                Access::Operator => ServiceAccess::Operator,
+                Access::Session => ServiceAccess::Session,
+                Access::SignedIn | Access::Permissions(_) | Access::Roles(_) => ServiceAccess::SignedIn,
+            },
+            shape: route.shape.into(),
+            live: route.live || route.websocket,
+            upstream_path,
+            steps: Arc::new(names.steps(route, &target)?),
+            target,
+            source: source.clone(),
+            at: entry.span().start,
+        })
+    }
+
+    fn target(&self, route: &RouteEntry, names: &Names<'_>) -> Result<Target> {
+        let wrong = |message: String| Error::invalid("gateway.invalid_file", message);
+        let named = [!route.upstream.is_empty(), !route.composition.is_empty(), route.respond.is_some()];
+        if named.iter().filter(|named| **named).count() != 1 {
+            return Err(wrong(format!("{} needs one of upstream, composition and respond", route.path)));
+        }
+        if let Some(respond) = &route.respond {
+            return Ok(Target::Fixed(Arc::new(Fixed::compile(respond)?)));
+        }
+        if !route.composition.is_empty() {
+            return Ok(Target::Composition(names.composition(&route.composition)?));
+        }
+        let find = |name: &str| self.upstreams.get(name).cloned().ok_or_else(|| wrong(format!("there is no upstream {name:?}")));
+        let otherwise = match route.otherwise.as_str() {
+            "" => None,
+            name => Some(find(name)?),
+        };
+        Ok(Target::Upstream(Arc::new(UpstreamTarget {
+            name: route.upstream.as_str().into(),
+            upstream: find(&route.upstream)?,
+            otherwise,
+            retry: route.retry.unwrap_or(true),
+            honours_idempotency_key: route.honours_idempotency_key,
+            hedge: route.hedge,
+            socket: names.socket(route)?,
+        })))
+    }
+}
+
+/// Returns what a route counts under: its name, or whoever answers.
+fn owner(route: &RouteEntry) -> Arc<str> {
+    let names = [&route.name, &route.upstream, &route.composition];
+    names.into_iter().find(|name| !name.is_empty()).map_or("gateway", String::as_str).into()
+}

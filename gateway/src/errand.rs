@@ -1,0 +1,164 @@
+//! One request on the way to what answers its route: what the target is told of the caller and of the
+//! time that is left, and what is answered when it cannot. Not for what the door checks before.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use axum::extract::Request;
+use axum::response::Response;
+use http::header::{AUTHORIZATION, FORWARDED, HOST, SET_COOKIE, VIA};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
+use kernel::{Error, Result};
+use policies::{FaultWatch, Prepared};
+use service::Backend;
+use upstream::Call;
+use web::{CORRELATION_ID_HEADER, ClientAddress, Principal, REQUEST_ID_HEADER, RequestIds, Standing};
+
+use crate::plan::Route;
+use crate::server::Core;
+use crate::socket::{Opener, SocketDesk};
+use crate::target::{Target, UpstreamTarget};
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// Whose request it is, for upstreams that are no processes of Portico.
+pub(crate) const TENANT: HeaderName = HeaderName::from_static("x-tenant-id");
+/// Who asks.
+pub(crate) const USER: HeaderName = HeaderName::from_static("x-user-id");
+/// The caller's role in the tenant.
+pub(crate) const ROLE: HeaderName = HeaderName::from_static("x-user-role");
+
+/// What the target of a route is told beside the request itself.
+#[derive(Clone)]
+pub(crate) struct Errand {
+    pub core: Rc<Core>,
+    pub route: std::sync::Arc<Route>,
+    pub ids: RequestIds,
+    pub caller: Option<std::sync::Arc<Principal>>,
+    pub client: Option<ClientAddress>,
+    /// When the head of the answer must be there.
+    pub deadline: Instant,
+    /// Whether the client came over TLS.
+    pub secure: bool,
+    /// Whether it asks to become a WebSocket.
+    pub upgrade: bool,
+    /// How long the caller's credential is good.
+    pub standing: Option<Standing>,
+    pub desk: SocketDesk,
+    /// What the request's transformation shows of it.
+    pub prepared: Prepared,
+}
+
+impl Errand {
+    /// Hands the request on and returns the head of the answer.
+    pub(crate) async fn run(&self, request: Request, path: Option<String>) -> Result<Response> {
+        match &self.route.target {
+            Target::Service(backend) => self.service(backend, request, path).await,
+            Target::Upstream(target) => self.upstream(target, request, path).await,
+            Target::Fixed(fixed) => Ok(fixed.response()),
+            Target::Composition(_) => Err(Error::internal("a composition is the door's own work")),
+        }
+    }
+
+    async fn service(&self, backend: &Backend, request: Request, path: Option<String>) -> Result<Response> {
+        let path = path.unwrap_or_else(|| request.uri().path().to_owned());
+        let answered = tokio::time::timeout_at(self.deadline.into(), backend.call(request, &path)).await;
+        answered.map_err(|_| late())?
+    }
+
+    async fn upstream(&self, target: &UpstreamTarget, mut request: Request, path: Option<String>) -> Result<Response> {
+        let mut watch = None;
+        if let Some(transform) = &self.route.steps.request {
+            (request, watch) = transform.apply(self.prepared.clone(), request)?;
+        }
+        let answered = self.send(target, request, path).await;
+        // A body that turned out to be no JSON is why the upstream gave up.
+        match watch.and_then(|watch: FaultWatch| watch.fault()) {
+            Some(fault) if answered.is_err() => Err(fault.error()),
+            _ => answered,
+        }
+    }
+
+    async fn send(&self, target: &UpstreamTarget, request: Request, path: Option<String>) -> Result<Response> {
+        let (mut parts, body) = request.into_parts();
+        if let Some(path) = path {
+            let whole = match parts.uri.query() {
+                Some(query) => format!("{path}?{query}"),
+                None => path,
+            };
+            let wrong = |error| Error::internal("the upstream path is not valid").source_error(error);
+            parts.uri = whole.parse().map_err(wrong)?;
+        } else if parts.uri.authority().is_some() {
+            let whole = parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
+            let wrong = |error| Error::internal("the upstream path is not valid").source_error(error);
+            parts.uri = whole.parse().map_err(wrong)?;
+        }
+        self.tell(&mut parts.headers, parts.version);
+        let call = Call {
+            tenant: self.caller.as_ref().map(|caller| caller.tenant),
+            retry: target.retry,
+            honours_idempotency_key: target.honours_idempotency_key,
+            hedge: target.hedge,
+            upgrade: self.upgrade && target.socket.is_some(),
+            ..Call::until(self.deadline)
+        };
+        let to = match &target.otherwise {
+            Some(otherwise) if !target.upstream.is_usable(Instant::now()) => otherwise,
+            _ => &target.upstream,
+        };
+        if let Some(socket) = target.socket.as_ref().filter(|_| call.upgrade) {
+            let address = self.client.map(|client| client.0);
+            let opener = Opener { caller: self.caller.as_ref(), standing: self.standing, address };
+            let request = Request::from_parts(parts, body);
+            return socket.open(&self.desk, opener, self.core.client(), to, request, &call).await;
+        }
+        parts.extensions.clear();
+        let mut response = self.core.client().send(to, Request::from_parts(parts, body), &call).await?;
+        if !self.route.steps.forward_cookies {
+            response.headers_mut().remove(SET_COOKIE);
+        }
+        Ok(response)
+    }
+
+    /// Puts what the upstream is told in place of whatever a client wrote there. Comes after all stripping,
+    /// so no client has it taken away again.
+    fn tell(&self, headers: &mut HeaderMap, version: Version) {
+        if let Some(host) = headers.get(HOST).cloned() {
+            headers.insert(FORWARDED_HOST, host);
+        } else {
+            headers.remove(FORWARDED_HOST);
+        }
+        headers.remove(FORWARDED);
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(if self.secure { "https" } else { "http" }));
+        let client = self.client.and_then(|client| HeaderValue::try_from(client.0.to_string()).ok());
+        set(headers, FORWARDED_FOR, client);
+        let via = if version == Version::HTTP_2 { "2 portico" } else { "1.1 portico" };
+        headers.append(VIA, HeaderValue::from_static(via));
+        headers.insert(REQUEST_ID_HEADER, id(&self.ids.request));
+        headers.insert(CORRELATION_ID_HEADER, id(&self.ids.correlation));
+        let caller = self.caller.as_deref();
+        set(headers, TENANT, caller.and_then(|caller| HeaderValue::try_from(caller.tenant.to_string()).ok()));
+        set(headers, USER, caller.and_then(|caller| HeaderValue::try_from(caller.actor.to_string()).ok()));
+        set(headers, ROLE, caller.and_then(|caller| HeaderValue::from_str(&caller.role).ok()));
+        if !self.route.steps.forward_authorization {
+            headers.remove(AUTHORIZATION);
+        }
+    }
+}
+
+fn set(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>) {
+    match value {
+        Some(value) => drop(headers.insert(name, value)),
+        None => drop(headers.remove(name)),
+    }
+}
+
+fn id(id: &kernel::RequestId) -> HeaderValue {
+    HeaderValue::try_from(id.as_str()).expect("request ids are ASCII")
+}
+
+fn late() -> Error {
+    let message = "the answer took too long; whether the change was made is not known";
+    Error::unavailable("gateway.timeout", message).status_code(504)
+}

@@ -1,0 +1,160 @@
+//! What outlives a reload: the upstreams with their pools and figures, where their servers are, counters of
+//! limits, caches, issuers' keys, open sockets. Made once for a process. Not for what a file declares.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use discovery::{Discovery, Guard};
+use http_cache::Cache;
+use issuers::Issuers;
+use kernel::{Clock, Result, TenantId};
+use policies::{Limiter, LimiterConfig, Shedders};
+use prometheus_client::registry::Registry;
+use tokio::runtime::Handle;
+use upstream::{Environment, Server, Upstream, Upstreams};
+use web::Authenticate;
+use ws_proxy::Sockets;
+
+use crate::federation::Federation;
+use crate::token_cache::TokenCache;
+
+/// What a gateway is made with.
+pub struct LastingParts<'p> {
+    /// The runtime of work in the background.
+    pub runtime: Handle,
+    /// The clock.
+    pub clock: Clock,
+    /// The Redis server that nodes share, if there is one.
+    pub redis_url: Option<&'p str>,
+    /// What all limits have in common.
+    pub limiter: &'p LimiterConfig,
+    /// The cache that all routes share.
+    pub cache: &'p http_cache::Config,
+}
+
+/// The state of a gateway that a new file does not touch.
+#[derive(Clone)]
+pub struct Lasting(Arc<Inner>);
+
+struct Inner {
+    environment: Environment,
+    limiter: Limiter,
+    sockets: Sockets,
+    shedders: Shedders,
+    cache: Cache,
+    issuers: Arc<ArcSwap<Issuers>>,
+    upstreams: Mutex<Known>,
+}
+
+/// The upstreams of the file that was read last.
+#[derive(Default)]
+struct Known {
+    upstreams: Upstreams,
+    /// Who keeps saying where the servers are.
+    guards: BTreeMap<String, (Arc<Upstream>, discovery::Config, Guard)>,
+}
+
+impl Lasting {
+    /// Returns the state of a new gateway; `runtime` does its work in the background.
+    pub fn new(parts: LastingParts<'_>, registry: &mut Registry) -> Result<Self> {
+        let LastingParts { runtime, clock, redis_url, limiter, cache } = parts;
+        let metrics = upstream::Metrics::default();
+        metrics.register(registry);
+        let cache = Cache::new(cache, clock.clone(), &runtime)?;
+        cache.register(registry);
+        Ok(Self(Arc::new(Inner {
+            limiter: Limiter::new(limiter, redis_url, &runtime, registry)?,
+            sockets: Sockets::default(),
+            shedders: Shedders::new(registry),
+            cache,
+            issuers: Arc::new(ArcSwap::from_pointee(Issuers::build(&[], None, &runtime, clock.clone())?)),
+            environment: Environment { runtime, clock, metrics },
+            upstreams: Mutex::default(),
+        })))
+    }
+
+    /// Returns what counts for all limits.
+    pub(crate) fn limiter(&self) -> &Limiter {
+        &self.0.limiter
+    }
+
+    /// Returns what sheds load.
+    pub(crate) fn shedders(&self) -> &Shedders {
+        &self.0.shedders
+    }
+
+    /// Returns the cache.
+    pub fn cache(&self) -> &Cache {
+        &self.0.cache
+    }
+
+    /// Returns the sockets to upstreams.
+    pub fn sockets(&self) -> &Sockets {
+        &self.0.sockets
+    }
+
+    /// Drops the kept answers of a tenant that carry one of these tags; and those that all tenants share.
+    pub fn forget_answers(&self, tenant: TenantId, tags: &[&str]) {
+        self.0.cache.invalidate(Some(tenant), tags);
+        self.0.cache.invalidate(None, tags);
+    }
+
+    /// Puts the tokens of declared issuers before the installation's own. What the cache believes of a key
+    /// that its issuer has taken back is forgotten.
+    pub fn with_issuers(&self, own: Arc<dyn Authenticate>, cache: &Arc<TokenCache>) -> Arc<dyn Authenticate> {
+        let believed = cache.clone();
+        self.0.issuers.load().on_change(move |issuer| {
+            tracing::info!(issuer, "a key was taken back; tokens are checked anew");
+            believed.revoke(&web::Revocation::Everything);
+        });
+        Arc::new(Federation { own, issuers: self.0.issuers.clone() })
+    }
+
+    /// Makes the issuers of a file; keys that are known are taken over.
+    pub(crate) fn set_issuers(&self, configs: &[issuers::Config]) -> Result<()> {
+        let Environment { runtime, clock, .. } = &self.0.environment;
+        let before = self.0.issuers.load_full();
+        let made = Issuers::build(configs, Some(&before), runtime, clock.clone())?;
+        self.0.issuers.store(Arc::new(made));
+        Ok(())
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.upstreams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the upstreams of a file; one that is as before goes on with its connections and figures.
+    pub(crate) fn upstreams(&self, configs: &BTreeMap<String, upstream::Config>) -> Result<Upstreams> {
+        let mut known = self.known();
+        let made = Upstreams::build(configs, Some(&known.upstreams), &self.0.environment)?;
+        known.upstreams = made.clone();
+        Ok(made)
+    }
+
+    /// Asks for the servers of an upstream where the file says, for as long as it says so.
+    pub(crate) fn discover(&self, sources: BTreeMap<String, discovery::Config>) -> Result<()> {
+        let mut known = self.known();
+        let upstreams = known.upstreams.clone();
+        let mut guards = BTreeMap::new();
+        for (name, config) in sources {
+            let Some(upstream) = upstreams.get(&name) else { continue };
+            let kept = known.guards.remove(&name).filter(|(of, before, _)| Arc::ptr_eq(of, upstream) && *before == config);
+            let guard = match kept {
+                Some((_, _, guard)) => guard,
+                None => {
+                    let told = upstream.clone();
+                    Discovery::start(&name, &config, &self.0.environment.runtime, move |endpoints| {
+                        let servers = endpoints.iter().filter_map(|found| Server::parse(&found.url, found.weight).ok());
+                        if let Err(error) = told.set_servers(servers.collect()) {
+                            tracing::warn!(error = %error, upstream = told.name(), "found servers cannot be used");
+                        }
+                    })?
+                }
+            };
+            guards.insert(name, (upstream.clone(), config, guard));
+        }
+        known.guards = guards;
+        Ok(())
+    }
+}

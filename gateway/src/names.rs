@@ -1,0 +1,176 @@
+//! What gateway.toml gives names to, compiled, and the steps of a route that uses them. Not for the routes
+//! themselves; see `compiled`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kernel::{Error, Result};
+use policies::{
+    Addresses, BodyLimit, BodyLimitConfig, Cors, LimitUse, Limits, Priority, RequestTransform, ResponseTransform, Shed,
+};
+use toml::Spanned;
+
+use crate::declared::{Access, Declared, RouteEntry, ServiceEntry, Source};
+use crate::lasting::Lasting;
+use crate::path;
+use crate::socket::SocketRules;
+use crate::steps::{Need, Steps};
+use crate::target::{Fixed, Target};
+
+/// The compiled rules that routes name.
+pub(crate) struct Names<'d> {
+    declared: &'d Declared,
+    lasting: &'d Lasting,
+    cors: Named<Cors>,
+    addresses: Named<Addresses>,
+    compositions: Named<compose::Recipe>,
+    sockets: Named<SocketRules>,
+    requests: Named<RequestTransform>,
+    responses: Named<ResponseTransform>,
+    caches: Named<http_cache::Policy>,
+}
+
+type Named<T> = BTreeMap<String, Arc<T>>;
+
+impl<'d> Names<'d> {
+    /// Compiles all that has a name; what is wrong is told with its place.
+    pub(crate) fn compile(declared: &'d Declared, source: &Source, lasting: &'d Lasting) -> Result<Self> {
+        for (name, limit) in &declared.limits {
+            limit.check(name)?;
+        }
+        Ok(Self {
+            declared,
+            lasting,
+            cors: compiled(source, &declared.cors, |_, config| Cors::compile(config))?,
+            addresses: compiled(source, &declared.addresses, |_, config| Addresses::compile(config))?,
+            compositions: compiled(source, &declared.compositions, compose::Recipe::compile)?,
+            requests: compiled(source, &declared.requests, |_, config| RequestTransform::compile(config))?,
+            responses: compiled(source, &declared.responses, |_, config| ResponseTransform::compile(config))?,
+            caches: compiled(source, &declared.caches, |_, config| http_cache::Policy::compile(config))?,
+            sockets: compiled(source, &declared.sockets, |_, config| SocketRules::compile(config))?,
+        })
+    }
+
+    /// Returns a composition.
+    pub(crate) fn composition(&self, name: &str) -> Result<Arc<compose::Recipe>> {
+        find("composition", &self.compositions, name).map(|found| found.expect("the name is not empty"))
+    }
+
+    /// Returns the rules for a route's sockets; the usual ones where it names none.
+    pub(crate) fn socket(&self, route: &RouteEntry) -> Result<Option<Arc<SocketRules>>> {
+        match find("sockets", &self.sockets, &route.socket)? {
+            None if route.websocket => Ok(Some(Arc::new(SocketRules::compile(&ws_proxy::Config::default())?))),
+            found => Ok(found),
+        }
+    }
+
+    /// Returns what a declared route walks through.
+    pub(crate) fn steps(&self, route: &RouteEntry, target: &Target) -> Result<Steps> {
+        let body = BodyLimitConfig { request_bytes: route.body_limit_bytes, response_bytes: route.response_limit_bytes };
+        let mut steps = Steps {
+            names_path_parts: !path::names(&route.path).is_empty()
+                && (matches!(target, Target::Composition(_)) || [&route.request, &route.response, &route.cache].iter().any(|name| !name.is_empty())),
+            forward_authorization: route.forward_authorization,
+            forward_cookies: route.forward_cookies,
+            need: match &route.access {
+                Access::Public => Need::Nothing,
+                Access::SignedIn => Need::Caller,
+                Access::Session => Need::Session,
+                Access::Permissions(permissions) => Need::Permissions(permissions.clone().into()),
+                Access::Roles(roles) => Need::Roles(roles.clone().into()),
+                Access::Operator => Need::Operator,
+            },
+            feature: (!route.feature.is_empty()).then(|| route.feature.as_str().into()),
+            timeout: route.timeout_ms.map(Duration::from_millis),
+            body_limit: BodyLimit::compile(&body),
+            addresses: find("addresses", &self.addresses, &route.addresses)?,
+            cors: find("cors", &self.cors, &route.cors)?,
+            limits: self.limits(&route.limits, &route.path)?,
+            cache: find("caches", &self.caches, &route.cache)?,
+            request: find("requests", &self.requests, &route.request)?,
+            response: find("responses", &self.responses, &route.response)?,
+            shed: self.shed(&route.path, route.priority)?,
+            fallback: route.fallback.as_ref().map(Fixed::compile).transpose()?.map(Arc::new),
+            priority: route.priority,
+            ..Steps::default()
+        };
+        steps.said = said(&route.addresses, &route.cors, &route.limits);
+        if !route.cache.is_empty() {
+            steps.said.push(format!("answers are kept by {:?}", route.cache));
+        }
+        if let Some(bytes) = route.body_limit_bytes {
+            steps.said.push(format!("a body of at most {bytes} bytes"));
+        }
+        Ok(steps)
+    }
+
+    /// Returns what the routes of one of the installation's own services walk through.
+    pub(crate) fn steps_of_service(&self, name: &str, service: &ServiceEntry) -> Result<Steps> {
+        Ok(Steps {
+            said: said(&service.addresses, &service.cors, &service.limits),
+            addresses: find("addresses", &self.addresses, &service.addresses)?,
+            cors: find("cors", &self.cors, &service.cors)?,
+            limits: self.limits(&service.limits, name)?,
+            shed: self.shed(name, service.priority)?,
+            priority: service.priority,
+            ..Steps::default()
+        })
+    }
+
+    fn shed(&self, route: &str, priority: Priority) -> Result<Option<Shed>> {
+        let Some(config) = &self.declared.shedding else { return Ok(None) };
+        self.lasting.shedders().compile("gateway", config, route, priority).map(Some)
+    }
+
+    fn limits(&self, uses: &[LimitUse], route: &str) -> Result<Option<Limits>> {
+        if uses.is_empty() {
+            return Ok(None);
+        }
+        Limits::compile(self.lasting.limiter(), &self.declared.limits, uses, route).map(Some)
+    }
+}
+
+/// Says which rules a route names.
+fn said(addresses: &str, cors: &str, limits: &[LimitUse]) -> Vec<String> {
+    let mut lines = Vec::new();
+    if !addresses.is_empty() {
+        lines.push(format!("from the networks {addresses:?}"));
+    }
+    if !cors.is_empty() {
+        lines.push(format!("pages of other origins by {cors:?}; preflights are answered here"));
+    }
+    for limit in limits {
+        lines.push(match limit {
+            LimitUse::Name(limit) => format!("the limit {limit:?}"),
+            LimitUse::Weighted { limit, cost } => format!("the limit {limit:?}, which it takes {cost} of"),
+        });
+    }
+    lines
+}
+
+fn compiled<C, T>(
+    source: &Source,
+    configs: &BTreeMap<String, Spanned<C>>,
+    compile: impl Fn(&str, &C) -> Result<T>,
+) -> Result<Named<T>> {
+    let one = |(name, config): (&String, &Spanned<C>)| {
+        let made = compile(name, config.get_ref());
+        let made = made.map_err(|error| source.wrong(config.span().start, error.message()))?;
+        Ok((name.clone(), Arc::new(made)))
+    };
+    configs.iter().map(one).collect()
+}
+
+/// Finds what has this name; nothing for no name.
+fn find<T>(kind: &str, known: &Named<T>, name: &str) -> Result<Option<Arc<T>>> {
+    if name.is_empty() {
+        return Ok(None);
+    }
+    let missing = || {
+        let names: Vec<&str> = known.keys().map(String::as_str).collect();
+        let there = if names.is_empty() { "none is declared".to_owned() } else { format!("there is {}", names.join(", ")) };
+        Error::invalid("gateway.invalid_file", format!("[{kind}.{name}] is not declared: {there}"))
+    };
+    known.get(name).cloned().map(Some).ok_or_else(missing)
+}

@@ -1,0 +1,119 @@
+//! Opens a connection to a server: address, TCP, TLS. Not for keeping it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::failure::{Failure, FailureKind};
+use crate::member::Member;
+
+/// Bytes to and from a server.
+pub(crate) enum Wire {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Opens a connection; the second value says whether ALPN chose HTTP/2.
+pub(crate) async fn open(
+    member: &Member,
+    tls: Option<&TlsConnector>,
+    within: Duration,
+) -> Result<(Wire, bool), Failure> {
+    let opening = async {
+        let stream = reach(member, within).await?;
+        let (Some(tls), Some(name)) = (tls, &member.name) else { return Ok((Wire::Plain(stream), false)) };
+        let stream =
+            tls.connect(name.clone(), stream).await.map_err(|error| Failure::caused(FailureKind::Tls, error))?;
+        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        Ok((Wire::Tls(Box::new(stream)), http2))
+    };
+    match tokio::time::timeout(within, opening).await {
+        Ok(opened) => opened,
+        Err(_) => Err(Failure::new(FailureKind::ConnectTimeout)),
+    }
+}
+
+async fn reach(member: &Member, within: Duration) -> Result<TcpStream, Failure> {
+    let stream = match member.address {
+        Some(address) => TcpStream::connect(address).await.map_err(|error| Failure::caused(FailureKind::Connect, error)),
+        None => {
+            let found = tokio::net::lookup_host(&member.server.address).await;
+            let addresses: Vec<SocketAddr> =
+                found.map_err(|error| Failure::caused(FailureKind::Resolve, error))?.collect();
+            reach_one(&addresses, within).await
+        }
+    }?;
+    stream.set_nodelay(true).map_err(|error| Failure::caused(FailureKind::Connect, error))?;
+    Ok(stream)
+}
+
+/// Tries one address after the other, so that one that swallows packets leaves time for the next.
+async fn reach_one(addresses: &[SocketAddr], within: Duration) -> Result<TcpStream, Failure> {
+    let mut last = Failure::new(FailureKind::Resolve);
+    let each = within / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+    for address in addresses {
+        match tokio::time::timeout(each, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => last = Failure::caused(FailureKind::Connect, error),
+            Err(_) => last = Failure::new(FailureKind::ConnectTimeout),
+        }
+    }
+    Err(last)
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

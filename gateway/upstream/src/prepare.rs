@@ -1,0 +1,196 @@
+//! Makes a request fit to be sent: what leaves is one valid message, whatever was given. Framing is what
+//! the body says, Host what the upstream says (RFC 9110, sections 7.2, 7.6.1 and 8.6; RFC 9112, section 6).
+//! Not for the headers a route adds or drops.
+
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::request::Parts;
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
+use http_body::Body as _;
+
+use crate::config::HostHeader;
+use crate::failure::{Failure, FailureKind};
+use crate::member::Member;
+use crate::outgoing::Outgoing;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// Checks a request and drops what must not be passed on.
+pub(crate) fn check(parts: &mut Parts, body: &Body, upgrade: bool) -> Result<(), Failure> {
+    let unsendable = |why: &'static str| Failure::caused(FailureKind::Unsendable, why);
+    if parts.method == Method::CONNECT {
+        return Err(unsendable("CONNECT is not proxied"));
+    }
+    let path = parts.uri.path_and_query().map_or("", PathAndQuery::as_str);
+    if !path.starts_with('/') && !(path == "*" && parts.method == Method::OPTIONS) {
+        return Err(unsendable("the target is not a path"));
+    }
+    // A target that starts with `//` could be read as an authority; a path keeps it one.
+    if parts.uri.authority().is_some() {
+        parts.uri = origin_form(&parts.uri)?;
+    }
+    parts.extensions.clear();
+    let headers = &mut parts.headers;
+    if !upgrade {
+        headers.remove(CONNECTION);
+        headers.remove(UPGRADE);
+    }
+    for name in [&TRANSFER_ENCODING, &KEEP_ALIVE, &PROXY_CONNECTION] {
+        headers.remove(name);
+    }
+    // The client was told to go on when its body was first read, so nothing waits for the server's word.
+    headers.remove(EXPECT);
+    if let Some(value) = headers.get(TE)
+        && !value.as_bytes().eq_ignore_ascii_case(b"trailers")
+    {
+        headers.remove(TE);
+    }
+    set_length(headers, body);
+    Ok(())
+}
+
+/// Leaves one Content-Length that is true, or none.
+fn set_length(headers: &mut HeaderMap, body: &Body) {
+    if body.is_end_stream() {
+        // The connection adds `0` for the methods that want it.
+        headers.remove(CONTENT_LENGTH);
+        return;
+    }
+    let mut stated = headers.get_all(CONTENT_LENGTH).iter();
+    let stated = match (stated.next(), stated.next()) {
+        (Some(one), None) => length(one),
+        _ => None,
+    };
+    match body.size_hint().exact() {
+        Some(exact) if stated == Some(exact) => {}
+        Some(exact) => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(exact));
+        }
+        // A body that turns out otherwise breaks the connection off, never the framing.
+        None if stated.is_some() => {}
+        None => {
+            headers.remove(CONTENT_LENGTH);
+        }
+    }
+}
+
+fn length(value: &HeaderValue) -> Option<u64> {
+    let digits = value.to_str().ok().filter(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
+    digits.and_then(|text| text.parse().ok())
+}
+
+fn origin_form(uri: &Uri) -> Result<Uri, Failure> {
+    let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    Uri::builder().path_and_query(path).build().map_err(|error| Failure::caused(FailureKind::Unsendable, error))
+}
+
+/// Tells the server how much time is left.
+pub(crate) fn set_deadline(headers: &mut HeaderMap, name: &HeaderName, now: Instant, deadline: Instant) {
+    let left = deadline.saturating_duration_since(now).max(Duration::from_millis(1));
+    headers.insert(name, HeaderValue::from(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)));
+}
+
+/// Writes the request as HTTP/1.1 wants it.
+pub(crate) fn as_http1(request: &mut Request<Outgoing>, member: &Member, host: HostHeader) -> Result<(), Failure> {
+    *request.version_mut() = Version::HTTP_11;
+    if request.uri().scheme().is_some() {
+        *request.uri_mut() = origin_form(request.uri())?;
+    }
+    if host == HostHeader::Upstream || !request.headers().contains_key(HOST) {
+        request.headers_mut().insert(HOST, member.host.clone());
+    }
+    Ok(())
+}
+
+/// Writes the request as HTTP/2 wants it (RFC 9113, section 8.3.1).
+pub(crate) fn as_http2(request: &mut Request<Outgoing>, member: &Member, host: HostHeader) -> Result<(), Failure> {
+    *request.version_mut() = Version::HTTP_2;
+    let stated = match host {
+        HostHeader::Upstream => None,
+        HostHeader::Original => request.headers().get(HOST),
+    };
+    let authority = match stated {
+        Some(host) => Authority::try_from(host.as_bytes())
+            .map_err(|error| Failure::caused(FailureKind::Unsendable, error))?,
+        None => member.authority.clone(),
+    };
+    let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    *request.uri_mut() = Uri::builder()
+        .scheme(member.scheme.clone())
+        .authority(authority)
+        .path_and_query(path)
+        .build()
+        .map_err(|error| Failure::caused(FailureKind::Unsendable, error))?;
+    if host == HostHeader::Upstream {
+        request.headers_mut().remove(HOST);
+    }
+    Ok(())
+}
+
+/// Copies a request without a body.
+pub(crate) fn copy(request: &Request<Outgoing>) -> Request<Outgoing> {
+    let mut copy = Request::new(Outgoing::Empty);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(request: Request<Body>) -> Result<HeaderMap, FailureKind> {
+        let (mut parts, body) = request.into_parts();
+        check(&mut parts, &body, false).map_err(|failure| failure.kind())?;
+        assert!(parts.uri.authority().is_none());
+        Ok(parts.headers)
+    }
+
+    fn post(headers: &[(&'static str, &'static str)], body: Body) -> Request<Body> {
+        let mut request = Request::post("/x").body(body).expect("a request");
+        for (name, value) in headers {
+            request.headers_mut().append(*name, HeaderValue::from_static(value));
+        }
+        request
+    }
+
+    #[test]
+    fn framing_is_what_the_body_says() {
+        let stream = || Body::from_stream(futures_util::stream::pending::<Result<&str, std::convert::Infallible>>());
+        for (stated, body, kept) in [
+            (&["5"][..], Body::from("12345"), Some("5")),
+            (&["6"], Body::from("12345"), Some("5")),
+            (&["5", "6"], Body::from("12345"), Some("5")),
+            (&[], Body::from("12345"), Some("5")),
+            (&["5"], Body::empty(), None),
+            (&["5"], stream(), Some("5")),
+            (&["5", "5"], stream(), None),
+            (&["+5"], stream(), None),
+            (&["5, 5"], stream(), None),
+            (&["99999999999999999999999"], stream(), None),
+        ] {
+            let mut headers: Vec<_> = stated.iter().map(|value| ("content-length", *value)).collect();
+            headers.extend([("transfer-encoding", "chunked"), ("connection", "close, x-tenant"), ("te", "gzip")]);
+            let headers = checked(post(&headers, body)).expect("sendable");
+            assert_eq!(headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()), kept, "{stated:?}");
+            assert!(!headers.contains_key(TRANSFER_ENCODING) && !headers.contains_key(CONNECTION));
+            assert!(!headers.contains_key(TE));
+        }
+    }
+
+    #[test]
+    fn targets_are_paths() {
+        let get = |uri: &str| Request::get(uri).body(Body::empty()).expect("a request");
+        assert!(checked(get("http://elsewhere/x")).is_ok(), "and it loses its authority");
+        assert!(checked(get("//elsewhere/x")).is_ok());
+        assert_eq!(checked(get("*")), Err(FailureKind::Unsendable));
+        let connect = Request::connect("a:1").body(Body::empty()).expect("a request");
+        assert_eq!(checked(connect), Err(FailureKind::Unsendable));
+    }
+}
