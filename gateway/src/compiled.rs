@@ -55,11 +55,12 @@ impl Compiled {
     pub fn new(declared: &Declared, source: &Source, lasting: &Lasting) -> Result<Self> {
         let (mut configs, mut sources) = (BTreeMap::new(), BTreeMap::new());
         for (name, entry) in &declared.upstreams {
-            let config = entry.get_ref().config();
-            config.check().map_err(|error| source.wrong(entry.span().start, error.message()))?;
+            let wrong = |error: Error| source.wrong_in("upstreams", name, error.message());
+            let config = entry.config();
+            config.check().map_err(wrong)?;
             configs.insert(name.clone(), config);
-            if let Some(discovery) = &entry.get_ref().discovery {
-                discovery.check().map_err(|error| source.wrong(entry.span().start, error.message()))?;
+            if let Some(discovery) = &entry.discovery {
+                discovery.check().map_err(wrong)?;
                 sources.insert(name.clone(), discovery.clone());
             }
         }
@@ -67,8 +68,8 @@ impl Compiled {
         let names = Names::compile(declared, source, lasting)?;
         let mut compiled = Self { routes: Vec::new(), services: BTreeMap::new(), plain: Arc::default(), upstreams, sources: BTreeMap::new(), issuers: Vec::new() };
         for (name, entry) in &declared.services {
-            let wrong = |error: Error| source.wrong(entry.span().start, error.message());
-            let steps = names.steps_of_service(name, entry.get_ref()).map_err(wrong)?;
+            let wrong = |error: Error| source.wrong_in("services", name, error.message());
+            let steps = names.steps_of_service(name, entry).map_err(wrong)?;
             compiled.services.insert(name.clone(), Arc::new(steps));
         }
         for entry in &declared.routes {

@@ -24,35 +24,35 @@ pub use upstream::UpstreamEntry;
 #[serde(deny_unknown_fields, default)]
 pub struct Declared {
     /// The servers behind the door, by name.
-    pub upstreams: BTreeMap<String, Spanned<UpstreamEntry>>,
+    pub upstreams: BTreeMap<String, UpstreamEntry>,
     /// What all limits have in common.
     pub limiter: LimiterConfig,
     /// How often may be asked, by name.
     pub limits: BTreeMap<String, LimitConfig>,
     /// Which pages of other origins may read answers, by name.
-    pub cors: BTreeMap<String, Spanned<CorsConfig>>,
+    pub cors: BTreeMap<String, CorsConfig>,
     /// Networks, by name.
-    pub addresses: BTreeMap<String, Spanned<AddressesConfig>>,
+    pub addresses: BTreeMap<String, AddressesConfig>,
     /// What is changed about requests, by name.
-    pub requests: BTreeMap<String, Spanned<RequestTransformConfig>>,
+    pub requests: BTreeMap<String, RequestTransformConfig>,
     /// What is changed about answers, by name.
-    pub responses: BTreeMap<String, Spanned<ResponseTransformConfig>>,
+    pub responses: BTreeMap<String, ResponseTransformConfig>,
     /// How load is shed; without it only the number of requests at a time is bounded.
     pub shedding: Option<ShedderConfig>,
     /// Answers made of several, by name.
-    pub compositions: BTreeMap<String, Spanned<compose::Config>>,
+    pub compositions: BTreeMap<String, compose::Config>,
     /// Rules for WebSockets, by name.
-    pub sockets: BTreeMap<String, Spanned<ws_proxy::Config>>,
+    pub sockets: BTreeMap<String, ws_proxy::Config>,
     /// The cache that all routes share.
     pub cache: http_cache::Config,
     /// How answers are kept, by name.
-    pub caches: BTreeMap<String, Spanned<http_cache::PolicyConfig>>,
+    pub caches: BTreeMap<String, http_cache::PolicyConfig>,
     /// Who else issues access tokens.
     pub issuers: Vec<issuers::Config>,
     /// The routes, in any order: the most exact one wins.
     pub routes: Vec<Spanned<RouteEntry>>,
     /// What the routes of the installation's own services ask for beyond what they say themselves.
-    pub services: BTreeMap<String, Spanned<ServiceEntry>>,
+    pub services: BTreeMap<String, ServiceEntry>,
 }
 
 /// The commented example of everything that the file may hold.
@@ -69,7 +69,7 @@ impl Declared {
 
     /// Adds an upstream that is declared elsewhere than in the file; the file's own wins.
     pub fn add_upstream(&mut self, name: &str, upstream: UpstreamEntry) {
-        self.upstreams.entry(name.to_owned()).or_insert_with(|| Spanned::new(0..0, upstream));
+        self.upstreams.entry(name.to_owned()).or_insert(upstream);
     }
 
     /// Adds a route that is declared elsewhere than in the file.

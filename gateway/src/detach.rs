@@ -156,6 +156,13 @@ impl Desk {
         }
     }
 
+    /// Ends when no request is half here: hyper would not know of it, and close the connection.
+    pub(crate) async fn between(&self) {
+        while self.link.awaits_read() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Closes a socket that hyper has dropped. Who is refused may still be sending, and would not see the answer
     /// if nobody read on.
     pub(crate) async fn close(&self) {

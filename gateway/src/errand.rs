@@ -115,6 +115,8 @@ impl Errand {
         }
         parts.extensions.clear();
         let mut response = self.core.client().send(to, Request::from_parts(parts, body), &call).await?;
+        // What the server speaks is between it and the door.
+        *response.version_mut() = Version::HTTP_11;
         if !self.route.steps.forward_cookies {
             response.headers_mut().remove(SET_COOKIE);
         }

@@ -9,7 +9,6 @@ use kernel::{Error, Result};
 use policies::{
     Addresses, BodyLimit, BodyLimitConfig, Cors, LimitUse, Limits, Priority, RequestTransform, ResponseTransform, Shed,
 };
-use toml::Spanned;
 
 use crate::declared::{Access, Declared, RouteEntry, ServiceEntry, Source};
 use crate::lasting::Lasting;
@@ -37,18 +36,18 @@ impl<'d> Names<'d> {
     /// Compiles all that has a name; what is wrong is told with its place.
     pub(crate) fn compile(declared: &'d Declared, source: &Source, lasting: &'d Lasting) -> Result<Self> {
         for (name, limit) in &declared.limits {
-            limit.check(name)?;
+            limit.check(name).map_err(|error| source.wrong_in("limits", name, error.message()))?;
         }
         Ok(Self {
             declared,
             lasting,
-            cors: compiled(source, &declared.cors, |_, config| Cors::compile(config))?,
-            addresses: compiled(source, &declared.addresses, |_, config| Addresses::compile(config))?,
-            compositions: compiled(source, &declared.compositions, compose::Recipe::compile)?,
-            requests: compiled(source, &declared.requests, |_, config| RequestTransform::compile(config))?,
-            responses: compiled(source, &declared.responses, |_, config| ResponseTransform::compile(config))?,
-            caches: compiled(source, &declared.caches, |_, config| http_cache::Policy::compile(config))?,
-            sockets: compiled(source, &declared.sockets, |_, config| SocketRules::compile(config))?,
+            cors: compiled((source, "cors"), &declared.cors, |_, config| Cors::compile(config))?,
+            addresses: compiled((source, "addresses"), &declared.addresses, |_, config| Addresses::compile(config))?,
+            compositions: compiled((source, "compositions"), &declared.compositions, compose::Recipe::compile)?,
+            requests: compiled((source, "requests"), &declared.requests, |_, config| RequestTransform::compile(config))?,
+            responses: compiled((source, "responses"), &declared.responses, |_, config| ResponseTransform::compile(config))?,
+            caches: compiled((source, "caches"), &declared.caches, |_, config| http_cache::Policy::compile(config))?,
+            sockets: compiled((source, "sockets"), &declared.sockets, |_, config| SocketRules::compile(config))?,
         })
     }
 
@@ -150,13 +149,12 @@ fn said(addresses: &str, cors: &str, limits: &[LimitUse]) -> Vec<String> {
 }
 
 fn compiled<C, T>(
-    source: &Source,
-    configs: &BTreeMap<String, Spanned<C>>,
+    (source, kind): (&Source, &str),
+    configs: &BTreeMap<String, C>,
     compile: impl Fn(&str, &C) -> Result<T>,
 ) -> Result<Named<T>> {
-    let one = |(name, config): (&String, &Spanned<C>)| {
-        let made = compile(name, config.get_ref());
-        let made = made.map_err(|error| source.wrong(config.span().start, error.message()))?;
+    let one = |(name, config): (&String, &C)| {
+        let made = compile(name, config).map_err(|error| source.wrong_in(kind, name, error.message()))?;
         Ok((name.clone(), Arc::new(made)))
     };
     configs.iter().map(one).collect()

@@ -153,10 +153,6 @@ impl Plan {
         Ok(Self { any_host: any.compile()?, by_host, declared, lines })
     }
 
-    /// Returns what is declared beside the routes.
-    pub(crate) fn declared(&self) -> &Arc<Compiled> {
-        &self.declared
-    }
 
     /// Finds the route of a request to this host.
     pub(crate) fn find(&self, host: Option<&str>, method: &Method, path: &str) -> Found {

@@ -347,7 +347,7 @@ async fn serve(
                 let mut connection = std::pin::pin!(connection.with_upgrades());
                 tokio::select! {
                     end = desk.drive(connection.as_mut()) => end,
-                    _ = ended.wait_for(|ended| *ended) => {
+                    () = async { let _ = ended.wait_for(|ended| *ended).await; desk.between().await } => {
                         connection.as_mut().graceful_shutdown();
                         desk.drive(connection.as_mut()).await
                     }

@@ -1,5 +1,5 @@
-//! The documents: `/openapi.json`, which is replaced when an upstream's document changes, and Swagger UI at `/docs` from files that are built in. Not for
-//! the handbook in `docs/`.
+//! The documents: `/openapi.json`, which is replaced when an upstream's document changes, and Swagger
+//! UI at `/docs` from files that are built in. Not for the handbook in `docs/`.
 
 use std::sync::Arc;
 
@@ -21,14 +21,16 @@ pub fn service(document: Arc<Published>) -> Service {
     let config = Arc::new(Config::from("/openapi.json"));
     let page = config.clone();
     Service::new("docs", "The documents").routes([
-        Operation::get("/openapi.json", "docs_get_openapi", move |headers| openapi(document.clone(), headers))
-            .access(Access::Public)
-            .describe(
-                "The OpenAPI document",
-                "Every route of this installation, OpenAPI 3.1, those of its upstreams that have a document included.",
-            )
-            .gives_other(200, "The document", &["application/json"])
-            .gives_other(304, "The caller has it", &[]),
+        Operation::get("/openapi.json", "docs_get_openapi", move |headers: HeaderMap| {
+            openapi(document.clone(), headers)
+        })
+        .access(Access::Public)
+        .describe(
+            "The OpenAPI document",
+            "Every route of this installation, OpenAPI 3.1, those of its upstreams that have a document included.",
+        )
+        .gives_other(200, "The document", &["application/json"])
+        .gives_other(304, "The caller has it", &[]),
         Operation::get("/docs", "docs_get_page", move || file(page.clone(), "index.html".to_owned()))
             .access(Access::Public)
             .describe("The documentation in a browser", "Swagger UI; it loads nothing from elsewhere.")
@@ -53,7 +55,7 @@ async fn openapi(document: Arc<Published>, headers: HeaderMap) -> Response {
     // A weak comparison (RFC 9110, section 13.1.2).
     if known
         .flat_map(|list| list.split(','))
-        .any(|tag| ["*", &shown.etag].contains(&tag.trim().trim_start_matches("W/")))
+        .any(|tag| ["*", shown.etag.as_str()].contains(&tag.trim().trim_start_matches("W/")))
     {
         return (StatusCode::NOT_MODIFIED, head).into_response();
     }

@@ -1,6 +1,7 @@
 //! How the installation is: alive, ready, its database, its services and its upstreams. Strangers
 //! learn the state, never an internal. Not for looking at several at once; see `health/together.rs`.
 
+mod member;
 mod together;
 
 use std::collections::BTreeMap;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use gateway::Metrics;
 use http::header::CONTENT_TYPE;
@@ -17,7 +19,7 @@ use service::{Access, App, Operation, Service};
 use store::Store;
 use utoipa::ToSchema;
 
-pub use together::{Found, Member, State};
+pub use member::{Condition, Found, Member};
 use together::{Health, LOOK_LIMIT, Together};
 
 /// Whether this process wants requests; it stops wanting them before it stops.
@@ -79,7 +81,7 @@ pub fn service_with(
 ) -> Service {
     let (together, ready) = (Arc::new(Together::new(names, upstreams)), readiness);
     Service::new("health", "State, readiness and metrics").routes([
-        Operation::get("/health", "health_get_health", move |axum::extract::State(app): axum::extract::State<App>| {
+        Operation::get("/health", "health_get_health", move |State(app): State<App>| {
             health(app, together.clone())
         })
         .access(Access::Public)
@@ -94,12 +96,12 @@ pub fn service_with(
             .access(Access::Public)
             .describe("Is the process alive", "Asks nothing of anything else; restart the process when this fails.")
             .gives::<Word>(200, "Alive"),
-        Operation::get("/health/ready", "health_get_ready", move |axum::extract::State(app): axum::extract::State<App>| is_ready(app, ready.clone()))
+        Operation::get("/health/ready", "health_get_ready", move |State(app): State<App>| is_ready(app, ready.clone()))
             .access(Access::Public)
             .describe("Does the process want requests", "503 while it stops or its database is away.")
             .gives::<Word>(200, "Ready")
             .gives::<Word>(503, "Not ready"),
-        Operation::get("/health/database", "health_get_database", |axum::extract::State(app): axum::extract::State<App>| database(app))
+        Operation::get("/health/database", "health_get_database", |State(app): State<App>| database(app))
             .access(Access::Public)
             .describe(
                 "State of the database",
@@ -128,7 +130,7 @@ async fn database_answers(store: &Store) -> bool {
 async fn health(app: App, together: Arc<Together>) -> web::Result {
     let store = app.store.clone();
     let health = together.look(app.now(), Instant::now(), async move { database_answers(&store).await }).await;
-    Ok(Answer { status: if health.state == State::Unhealthy { 503 } else { 200 }, ..Answer::ok(&*health)? }.into())
+    Ok(Answer { status: if health.state == Condition::Unhealthy { 503 } else { 200 }, ..Answer::ok(&*health)? }.into())
 }
 
 async fn is_ready(app: App, readiness: Readiness) -> web::Result {

@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 pub mod data_folder;
 pub mod docs;
+pub mod documents;
 pub mod health;
 pub mod logging;
 pub mod mail;

@@ -54,8 +54,13 @@ async fn serve(listen: SocketAddr, origin: Uri) -> Result<(), Box<dyn std::error
         let (cache, policy, upstream, origin) = (cache.clone(), policy.clone(), upstream.clone(), origin.clone());
         spawn_local(async move {
             let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-                let (cache, policy, upstream, origin) = (cache.clone(), policy.clone(), upstream.clone(), origin.clone());
-                async move { Ok::<_, std::convert::Infallible>(answer(cache, policy, upstream, origin, request.map(Body::new)).await) }
+                let (cache, policy, upstream, origin) =
+                    (cache.clone(), policy.clone(), upstream.clone(), origin.clone());
+                async move {
+                    Ok::<_, std::convert::Infallible>(
+                        answer(cache, policy, upstream, origin, request.map(Body::new)).await,
+                    )
+                }
             });
             let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
         });
@@ -87,7 +92,9 @@ async fn answer(
 
 async fn fetch(upstream: Upstream, origin: Rc<Uri>, mut request: Request<Body>) -> kernel::Result<Response<Body>> {
     let failed = |error: &dyn std::error::Error| {
-        Error::unavailable("gateway.upstream_failed", "the origin did not answer").status_code(502).context(error.to_string())
+        Error::unavailable("gateway.upstream_failed", "the origin did not answer")
+            .status_code(502)
+            .context(error.to_string())
     };
     let mut parts = origin.as_ref().clone().into_parts();
     parts.path_and_query = request.uri().path_and_query().cloned();

@@ -148,6 +148,15 @@ impl Filling {
         wake(state);
     }
 
+    /// Ends it as broken, unless it has ended.
+    pub(crate) fn abandon(&self) {
+        let mut state = self.state();
+        if matches!(state.end, End::Open) {
+            state.end = End::Broken;
+            wake(state);
+        }
+    }
+
     pub(crate) fn hand_over(&self, rest: Body) {
         let mut state = self.state();
         state.end = End::Rest(Some(rest));

@@ -87,7 +87,16 @@ pub(crate) fn read(data: Vec<u8>, key: &Key, tenant: Option<TenantId>) -> Option
             let last_modified = flag(4).then_some(modified);
             let (no_cache, strict, explicit, immutable) = (flag(0), flag(1), flag(2), flag(3));
             let meta = Meta {
-                received, initial_age, lifetime, while_revalidate, if_error, no_cache, strict, explicit, immutable, date,
+                received,
+                initial_age,
+                lifetime,
+                while_revalidate,
+                if_error,
+                no_cache,
+                strict,
+                explicit,
+                immutable,
+                date,
                 last_modified,
             };
             let names = input.names()?;

@@ -90,7 +90,9 @@ pub(crate) fn freshen(stored: &HeaderMap, new: &HeaderMap) -> HeaderMap {
 
 /// Says whether an answer to HEAD is about the same representation as the stored one.
 pub(crate) fn is_same(stored: &HeaderMap, new: &HeaderMap) -> bool {
-    [ETAG, LAST_MODIFIED, CONTENT_LENGTH].iter().all(|name| new.get(name).is_none_or(|value| stored.get(name) == Some(value)))
+    [ETAG, LAST_MODIFIED, CONTENT_LENGTH]
+        .iter()
+        .all(|name| new.get(name).is_none_or(|value| stored.get(name) == Some(value)))
 }
 
 /// Returns the strong entity tag, by which parts of one representation know each other.
@@ -148,16 +150,21 @@ mod tests {
     fn dates_compare_with_last_modified_or_date() {
         let request = headers(&[("if-modified-since", "Sun, 06 Nov 1994 08:49:37 GMT")]);
         let at = 784_111_777;
-        for (date, modified, same) in
-            [(at + 9, Some(at), true), (at + 9, Some(at - 1), true), (at, Some(at + 1), false), (at, None, true), (at + 1, None, false)]
-        {
+        for (date, modified, same) in [
+            (at + 9, Some(at), true),
+            (at + 9, Some(at - 1), true),
+            (at, Some(at + 1), false),
+            (at, None, true),
+            (at + 1, None, false),
+        ] {
             assert_eq!(not_modified(&request, &HeaderMap::new(), &meta(date, modified)), same, "{date} {modified:?}");
         }
     }
 
     #[test]
     fn what_describes_the_body_is_not_freshened() {
-        let stored = headers(&[("etag", "\"a\""), ("content-length", "5"), ("x", "1"), ("y", "1"), ("set-cookie", "a=b")]);
+        let stored =
+            headers(&[("etag", "\"a\""), ("content-length", "5"), ("x", "1"), ("y", "1"), ("set-cookie", "a=b")]);
         let new = headers(&[("etag", "\"b\""), ("content-length", "9"), ("x", "2"), ("content-encoding", "gzip")]);
         let fresh = freshen(&stored, &new);
         assert_eq!(fresh, headers(&[("etag", "\"a\""), ("content-length", "5"), ("x", "2"), ("y", "1")]));

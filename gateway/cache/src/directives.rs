@@ -82,7 +82,7 @@ impl Said {
     pub(crate) fn of(headers: &HeaderMap, targeted: &[HeaderName], surrogate: bool) -> Self {
         for name in targeted {
             let mut said = Self::default();
-            if headers.get_all(name).iter().fold(false, |some, value| said.read(value) || some) {
+            if headers.get_all(name).iter().filter(|value| said.read(value)).count() > 0 {
                 said.targeted = true;
                 return said;
             }
@@ -90,7 +90,7 @@ impl Said {
         if surrogate {
             let mut said = Self::default();
             let lines = headers.get_all("surrogate-control");
-            if lines.iter().fold(false, |some, value| said.read_surrogate(value) || some) {
+            if lines.iter().filter(|value| said.read_surrogate(value)).count() > 0 {
                 said.targeted = true;
                 return said;
             }
@@ -249,7 +249,8 @@ mod tests {
         assert_eq!(control("MAX-age=003600").max_age, Some(3_600));
         assert_eq!(control("extension=\"max-age=3600\", max-age=1").max_age, Some(1));
         assert_eq!(control("max-age=1, extension=\"a\\\", max-age=0\"").max_age, Some(1));
-        for odd in ["max-age='3600'", "max-age=-1", "max-age=", "max-age", "max-age=1.5", "max-age= 3600", "max-age=1a"] {
+        for odd in ["max-age='3600'", "max-age=-1", "max-age=", "max-age", "max-age=1.5", "max-age= 3600", "max-age=1a"]
+        {
             assert_eq!(control(odd).max_age, Some(0), "{odd} is stale");
         }
         assert_eq!(control("max-age =3600").max_age, None, "no token, no directive");

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64};
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::header::{AGE, CONTENT_LENGTH};
-use http::{HeaderMap, Request, Response, StatusCode, response};
+use http::header::{AGE, AUTHORIZATION, CONTENT_LENGTH};
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode, response};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use kernel::{Result, Timestamp};
@@ -68,9 +68,8 @@ impl Inner {
         let deadline = Instant::now() + self.wait;
         let mut names = found.and_then(|found| found.0.first().map(|stored| stored.vary.names.clone()));
         loop {
-            let mut seat = job.key.to_vec();
-            seat.extend(selecting(names.as_deref().unwrap_or_default(), &job.parts.headers));
-            let mut landing = match self.flights.board(seat.into()) {
+            let seat = seat(&job, names.as_deref().unwrap_or_default());
+            let mut landing = match self.flights.board(seat) {
                 Seat::Wait(receiver) => receiver,
                 Seat::Fetch(leader) => {
                     // Somebody may have stored it between the look and the boarding.
@@ -134,9 +133,7 @@ impl Inner {
         F: Fn(Request<Body>) -> Fut + 'static,
         Fut: Future<Output = Result<Response<Body>>> + 'static,
     {
-        let mut seat = job.key.to_vec();
-        seat.extend(selecting(&stale.vary.names, &job.parts.headers));
-        let Seat::Fetch(leader) = self.flights.board(seat.into()) else { return };
+        let Seat::Fetch(leader) = self.flights.board(seat(&job, &stale.vary.names)) else { return };
         tokio::task::spawn_local(async move {
             let counted = self.count().await;
             if let Err(error) = self.fetch(&job, Some(stale), (Some(leader), counted), &fetch).await {
@@ -246,7 +243,13 @@ impl Inner {
     }
 
     /// Passes an answer to HEAD on; it brings what is stored up to date, or shows that it is not (RFC 9111 section 4.3.5).
-    fn after_head(&self, job: &Job, stored: Option<Arc<Stored>>, response: Response<Body>, when: When) -> Response<Body> {
+    fn after_head(
+        &self,
+        job: &Job,
+        stored: Option<Arc<Stored>>,
+        response: Response<Body>,
+        when: When,
+    ) -> Response<Body> {
         if let Some(stored) = stored.filter(|stored| response.status() == StatusCode::OK && !stored.is_dead()) {
             let (fresh, storable) = self.freshened(job, &stored, response.headers(), when);
             if !storable || !is_same(&stored.headers, response.headers()) || self.store(fresh).is_err() {
@@ -266,7 +269,9 @@ impl Inner {
         validating: bool,
     ) -> Response<Body> {
         let Some(early) = self.storable(job, &response, when) else {
-            if response.status() != StatusCode::NOT_MODIFIED && !response.status().is_server_error() {
+            // Only what is so for everybody who asks: nobody is to take this away from the others.
+            let special = is_partial(&job.parts.headers) || job.parts.headers.contains_key(AUTHORIZATION);
+            if !special && !response.status().is_server_error() {
                 self.flights.mark_unfit(&job.key, when.received.plus(self.hit_for_miss));
             }
             land(leader.as_ref(), Landing::Alone);
@@ -284,9 +289,12 @@ impl Inner {
             land(leader.as_ref(), Landing::Ready(early.clone(), Some(filling.clone())));
         }
         // The client had a condition, which ours took the place of.
-        let known = validating && head.status == StatusCode::OK && not_modified(&job.parts.headers, &early.headers, &early.meta);
+        let known = validating
+            && head.status == StatusCode::OK
+            && not_modified(&job.parts.headers, &early.headers, &early.meta);
         let known = known.then(|| early.answer(&asking(job, when.received, Outcome::Miss), Some(Body::empty())));
-        let fill = Fill { cache: self.clone(), body, filling, expected, early, leader, most: job.policy.max_object_bytes };
+        let fill =
+            Fill { cache: self.clone(), body, filling, expected, early, leader, most: job.policy.max_object_bytes };
         // On its own, so that neither a slow client nor one that goes away holds up the others.
         tokio::task::spawn_local(fill.run());
         if let Some(known) = known {
@@ -354,7 +362,13 @@ impl Inner {
     }
 
     /// Finishes an answer that is not from the store.
-    pub(crate) fn own(&self, policy: &Policy, mut response: Response<Body>, outcome: Outcome, why: Why) -> Response<Body> {
+    pub(crate) fn own(
+        &self,
+        policy: &Policy,
+        mut response: Response<Body>,
+        outcome: Outcome,
+        why: Why,
+    ) -> Response<Body> {
         self.metrics.count(outcome);
         let headers = response.headers_mut();
         headers.remove(&policy.tag_header);
@@ -398,7 +412,7 @@ impl Fill {
                 let until = self.cache.clock.now().plus(self.cache.hit_for_miss);
                 self.cache.flights.mark_unfit(&self.early.key, until);
                 land(self.leader.as_ref(), Landing::Alone);
-                return self.filling.hand_over(self.body);
+                return self.filling.hand_over(std::mem::take(&mut self.body));
             }
             // Stored before the client has the last byte: whoever asks next finds it.
             if self.body.is_end_stream() {
@@ -408,7 +422,7 @@ impl Fill {
         }
     }
 
-    fn finish(self, length: u64, last: Option<Bytes>) {
+    fn finish(&self, length: u64, last: Option<Bytes>) {
         // Shorter than was said: it broke off.
         let whole = self.expected.is_none_or(|expected| expected == length);
         let fits = self.early.part.is_none_or(|part| part.length() == length);
@@ -427,6 +441,13 @@ impl Fill {
     }
 }
 
+impl Drop for Fill {
+    fn drop(&mut self) {
+        // Its core has stopped: nobody waits for the rest.
+        self.filling.abandon();
+    }
+}
+
 /// Returns the request for the origin, and whether it asks if a stored answer is still good.
 fn outbound(job: &Job, stale: Option<&Stored>) -> (Request<Body>, bool) {
     let mut parts = job.parts.clone();
@@ -438,6 +459,13 @@ fn outbound(job: &Job, stale: Option<&Stored>) -> (Request<Body>, bool) {
         _ => false,
     };
     (Request::from_parts(parts, Body::empty()), validating)
+}
+
+/// Returns the name of a fetch: the key, and what selects among its answers.
+fn seat(job: &Job, names: &[HeaderName]) -> Box<[u8]> {
+    let values = selecting(names, &job.parts.headers);
+    let length = (values.len() as u64).to_be_bytes();
+    [&job.key, values.as_slice(), &length].concat().into_boxed_slice()
 }
 
 fn length(head: &response::Parts, body: &Body) -> Option<u64> {
@@ -459,4 +487,3 @@ fn land(leader: Option<&Leader>, landing: Landing) {
         leader.land(landing);
     }
 }
-

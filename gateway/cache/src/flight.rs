@@ -31,9 +31,12 @@ pub(crate) enum Landing {
     Gone,
 }
 
+/// Where those that want an answer wait for it.
+type Waiting = HashMap<Box<[u8]>, watch::Receiver<Landing>>;
+
 /// Fetches under way.
 pub(crate) struct Flights {
-    shards: [Mutex<HashMap<Box<[u8]>, watch::Receiver<Landing>>>; SHARDS],
+    shards: [Mutex<Waiting>; SHARDS],
     unfit: Cache<u64, i64>,
     hasher: RandomState,
 }
@@ -53,11 +56,7 @@ pub(crate) struct Leader {
 
 impl Flights {
     pub(crate) fn new() -> Self {
-        Self {
-            shards: std::array::from_fn(|_| Mutex::default()),
-            unfit: Cache::new(UNFIT),
-            hasher: RandomState::new(),
-        }
+        Self { shards: std::array::from_fn(|_| Mutex::default()), unfit: Cache::new(UNFIT), hasher: RandomState::new() }
     }
 
     /// Joins the fetch of this answer, or begins it.
@@ -81,7 +80,7 @@ impl Flights {
         self.unfit.get(&self.hasher.hash_one(key)).is_some_and(|until| now.0 < until)
     }
 
-    fn shard(&self, key: &[u8]) -> MutexGuard<'_, HashMap<Box<[u8]>, watch::Receiver<Landing>>> {
+    fn shard(&self, key: &[u8]) -> MutexGuard<'_, Waiting> {
         let shard = self.hasher.hash_one(key) as usize % SHARDS;
         self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }

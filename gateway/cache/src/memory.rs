@@ -101,7 +101,8 @@ impl Memory {
             let stored = Arc::new(combine(stored, others));
             let mut variants = vec![stored.clone()];
             for other in others {
-                let replaced = other.is_dead() || other.vary.values == stored.vary.values && other.vary.names == stored.vary.names;
+                let replaced =
+                    other.is_dead() || other.vary.values == stored.vary.values && other.vary.names == stored.vary.names;
                 if replaced || variants.len() == VARIANTS {
                     space.forget(other);
                 } else {
@@ -167,7 +168,9 @@ impl Memory {
 fn combine(mut stored: Stored, others: &[Arc<Stored>]) -> Stored {
     let Some(part) = stored.part else { return stored };
     let other = others.iter().filter(|other| !other.is_dead() && strong(&other.headers).is_some()).find(|other| {
-        strong(&other.headers) == strong(&stored.headers) && other.vary.values == stored.vary.values && other.part.is_some()
+        strong(&other.headers) == strong(&stored.headers)
+            && other.vary.values == stored.vary.values
+            && other.part.is_some()
     });
     let Some((other, theirs)) = other.and_then(|other| Some((other, other.part?))) else { return stored };
     let Some(joined) = part.join(&theirs) else { return stored };

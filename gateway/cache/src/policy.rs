@@ -146,7 +146,9 @@ impl Policy {
             "GET" => Ok(Method::GET),
             "HEAD" => Ok(Method::HEAD),
             "POST" => Ok(Method::POST),
-            other => Err(wrong(format!("cache.methods: answers to {other} cannot be kept; only GET, HEAD and POST can"))),
+            other => {
+                Err(wrong(format!("cache.methods: answers to {other} cannot be kept; only GET, HEAD and POST can")))
+            }
         });
         let methods = methods.collect::<Result<HashSet<_>>>()?;
         let statuses = config.statuses.iter().map(|code| match StatusCode::from_u16(*code) {
@@ -235,7 +237,8 @@ fn pattern(name: &str) -> Result<(String, bool)> {
 }
 
 fn pieces(tag: &str) -> Result<Vec<Piece>> {
-    let error = || wrong(format!("cache.tags: {tag} is no tag; a parameter is written {{name}}, and a space divides tags"));
+    let error =
+        || wrong(format!("cache.tags: {tag} is no tag; a parameter is written {{name}}, and a space divides tags"));
     let (mut found, mut rest) = (Vec::new(), tag);
     if tag.is_empty() || tag.contains([' ', ',']) {
         return Err(error());

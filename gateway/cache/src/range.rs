@@ -43,7 +43,8 @@ fn condition(request: &HeaderMap, stored: &HeaderMap) -> bool {
 fn read(range: &HeaderValue, length: u64) -> Wanted {
     // What cannot be read, and what asks for several, is as if it were not there.
     let spec = range.to_str().ok().and_then(|text| text.split_once('='));
-    let Some((unit, spec)) = spec.filter(|(unit, spec)| unit.eq_ignore_ascii_case("bytes") && !spec.contains(',')) else {
+    let Some((unit, spec)) = spec.filter(|(unit, spec)| unit.eq_ignore_ascii_case("bytes") && !spec.contains(','))
+    else {
         return Wanted::Whole;
     };
     debug_assert!(unit.len() == 5);
@@ -57,7 +58,9 @@ fn read(range: &HeaderValue, length: u64) -> Wanted {
         (false, Some(first), false, Some(last)) if first <= last && first < length => {
             Wanted::Part(first, last.min(length - 1))
         }
-        (false, Some(first), _, last) if first >= length && last.is_none_or(|last| last >= first) => Wanted::Unsatisfiable,
+        (false, Some(first), _, last) if first >= length && last.is_none_or(|last| last >= first) => {
+            Wanted::Unsatisfiable
+        }
         _ => Wanted::Whole,
     }
 }
@@ -124,7 +127,9 @@ mod tests {
             assert_eq!(ask(beyond, 10), Wanted::Unsatisfiable, "{beyond}");
         }
         assert_eq!(ask("bytes=-1", 0), Wanted::Unsatisfiable);
-        for odd in ["bytes=2-1", "bytes=a-b", "bytes=-", "bytes=0-1,3-4", "lines=0-1", "bytes", "bytes=1", "bytes=12-11"] {
+        for odd in
+            ["bytes=2-1", "bytes=a-b", "bytes=-", "bytes=0-1,3-4", "lines=0-1", "bytes", "bytes=1", "bytes=12-11"]
+        {
             assert_eq!(ask(odd, 10), Wanted::Whole, "{odd}");
         }
     }
@@ -141,7 +146,8 @@ mod tests {
 
     #[test]
     fn a_content_range_that_cannot_be_is_none() {
-        let read = |text: &'static str| Part::of(&HeaderMap::from_iter([(CONTENT_RANGE, HeaderValue::from_static(text))]));
+        let read =
+            |text: &'static str| Part::of(&HeaderMap::from_iter([(CONTENT_RANGE, HeaderValue::from_static(text))]));
         assert_eq!(read("bytes 0-4/10"), Some(Part { first: 0, last: 4, total: Some(10) }));
         assert_eq!(read("bytes 0-4/*"), Some(Part { first: 0, last: 4, total: None }));
         for wrong in ["bytes 5-4/10", "bytes 0-10/10", "bytes */10", "0-4/10", "bytes 0-4"] {

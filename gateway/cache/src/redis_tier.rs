@@ -74,8 +74,9 @@ impl Drop for RedisTier {
 impl RedisTier {
     /// Begins to connect, on this runtime.
     pub(crate) fn start(config: &RedisConfig, clock: Clock, runtime: &Handle, heard: Heard) -> Result<Self> {
-        let client = Client::open(config.url.as_str())
-            .map_err(|_| Error::invalid("config.invalid", "cache.redis.url: it is not the address of a Redis server"))?;
+        let client = Client::open(config.url.as_str()).map_err(|_| {
+            Error::invalid("config.invalid", "cache.redis.url: it is not the address of a Redis server")
+        })?;
         let shared = Arc::new(Shared {
             client,
             config: config.clone(),
@@ -136,7 +137,9 @@ impl RedisTier {
         let mut keys = vec![self.shared.key(b"f", b"")];
         keys.extend(tags.iter().map(|tag| self.shared.tag(tenant, tag)));
         let counts: Vec<Option<Vec<u8>>> = self.ask(redis::cmd("MGET").arg(&keys)).await?;
-        let late = |count: &Vec<u8>| std::str::from_utf8(count).ok().and_then(|text| text.parse().ok()).is_none_or(|n: u64| n > began);
+        let late = |count: &Vec<u8>| {
+            std::str::from_utf8(count).ok().and_then(|text| text.parse().ok()).is_none_or(|n: u64| n > began)
+        };
         Some(!counts.iter().flatten().any(late))
     }
 
@@ -204,7 +207,8 @@ impl Shared {
     }
 
     async fn connect(&self, response: Duration) -> redis::RedisResult<MultiplexedConnection> {
-        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(Some(response));
+        let config =
+            AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(Some(response));
         self.client.get_multiplexed_async_connection_with_config(&config).await
     }
 }
@@ -227,7 +231,12 @@ async fn listen(shared: Arc<Shared>, heard: Heard) {
     }
 }
 
-async fn follow(shared: &Shared, heard: &Heard, last: &mut Option<String>, failures: &mut usize) -> redis::RedisResult<()> {
+async fn follow(
+    shared: &Shared,
+    heard: &Heard,
+    last: &mut Option<String>,
+    failures: &mut usize,
+) -> redis::RedisResult<()> {
     type Log = Option<Vec<(Vec<u8>, Vec<(String, Vec<Vec<u8>>)>)>>;
     let mut reading = shared.connect(BREATH + PATIENCE).await?;
     let asking = shared.connect(PATIENCE).await?;

@@ -15,8 +15,8 @@ use crate::date;
 use crate::directives::{Said, split_list};
 use crate::key::Key;
 use crate::policy::Policy;
-use crate::tag::Tag;
 use crate::range::{Part, Wanted, wanted};
+use crate::tag::Tag;
 use crate::vary::Vary;
 use crate::verdict::Meta;
 

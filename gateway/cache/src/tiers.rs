@@ -31,8 +31,8 @@ impl Inner {
             self.metrics.redis_misses.inc();
             return (None, Some(counted));
         };
-        let good = stored.vary.matches(&job.parts.headers)
-            && redis.is_good(tenant, &stored.tags, before).await == Some(true);
+        let good =
+            stored.vary.matches(&job.parts.headers) && redis.is_good(tenant, &stored.tags, before).await == Some(true);
         if !good {
             self.metrics.redis_misses.inc();
             return (None, Some(counted));

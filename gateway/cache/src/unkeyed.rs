@@ -2,8 +2,8 @@
 //! could change the answer that others get. Not for hop-by-hop headers; the door has taken those off.
 
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST, IF_MATCH,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PRAGMA, RANGE, TE, USER_AGENT, VIA,
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST,
+    IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PRAGMA, RANGE, TE, USER_AGENT, VIA,
 };
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
@@ -14,8 +14,24 @@ use crate::policy::Policy;
 /// Headers that a cache handles itself, or whose part in the answer an origin is bound to declare in Vary.
 pub(crate) fn usual() -> impl Iterator<Item = HeaderName> {
     let standard = [
-        ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST,
-        IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PRAGMA, RANGE, TE, USER_AGENT, VIA,
+        ACCEPT,
+        ACCEPT_ENCODING,
+        ACCEPT_LANGUAGE,
+        AUTHORIZATION,
+        CACHE_CONTROL,
+        CONTENT_LENGTH,
+        CONTENT_TYPE,
+        HOST,
+        IF_MATCH,
+        IF_MODIFIED_SINCE,
+        IF_NONE_MATCH,
+        IF_RANGE,
+        IF_UNMODIFIED_SINCE,
+        PRAGMA,
+        RANGE,
+        TE,
+        USER_AGENT,
+        VIA,
     ];
     // What names a request in logs and traces changes no answer.
     let tracing = ["traceparent", "tracestate", "x-request-id", "x-correlation-id"];
@@ -63,8 +79,15 @@ mod tests {
         let policy = Policy::compile(&config).unwrap();
         let mut headers = HeaderMap::new();
         for name in [
-            "x-forwarded-host", "x-original-url", "x-rewrite-url", "forwarded", "x-http-method-override", "cookie",
-            "x-region", "accept", "traceparent",
+            "x-forwarded-host",
+            "x-original-url",
+            "x-rewrite-url",
+            "forwarded",
+            "x-http-method-override",
+            "cookie",
+            "x-region",
+            "accept",
+            "traceparent",
         ] {
             headers.insert(name, HeaderValue::from_static("v"));
         }

@@ -28,7 +28,8 @@ impl Vary {
         names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         names.dedup();
         let language = answer.get(CONTENT_LANGUAGE).filter(|_| names.contains(&ACCEPT_LANGUAGE));
-        let language = language.and_then(|value| value.to_str().ok()).map(|text| text.trim().to_ascii_lowercase().into());
+        let language =
+            language.and_then(|value| value.to_str().ok()).map(|text| text.trim().to_ascii_lowercase().into());
         Some(Self { values: selecting(&names, request), names, language })
     }
 
@@ -135,7 +136,11 @@ mod tests {
         map
     }
 
-    fn selects(stored: &[(&'static str, &'static str)], vary: &'static str, asked: &[(&'static str, &'static str)]) -> bool {
+    fn selects(
+        stored: &[(&'static str, &'static str)],
+        vary: &'static str,
+        asked: &[(&'static str, &'static str)],
+    ) -> bool {
         Vary::of(&headers(stored), &headers(&[("vary", vary)])).is_some_and(|vary| vary.matches(&headers(asked)))
     }
 

@@ -78,7 +78,8 @@ pub(crate) fn judge(
     }
     let meta = measure(policy, &said, status, headers, times)?;
     let validator = headers.contains_key(ETAG) || headers.contains_key(LAST_MODIFIED);
-    let lasting = !meta.no_cache && (meta.lifetime > meta.initial_age || meta.while_revalidate > 0 || meta.if_error > 0);
+    let lasting =
+        !meta.no_cache && (meta.lifetime > meta.initial_age || meta.while_revalidate > 0 || meta.if_error > 0);
     // Stale from the start and without a validator, it could never be used: unless a client takes stale ones.
     let wanted = lasting || validator || (meta.explicit && meta.lifetime > 0 && !meta.no_cache);
     wanted.then_some((meta, said))
@@ -214,7 +215,11 @@ mod tests {
     fn what_forbids_storing() {
         for refused in ["no-store, max-age=9", "private, max-age=9", "no-cache", "max-age=0"] {
             let value = HeaderValue::from_static(refused);
-            assert_eq!(lifetime(200, &[("cache-control", value.to_str().unwrap().to_owned().leak())]), None, "{refused}");
+            assert_eq!(
+                lifetime(200, &[("cache-control", value.to_str().unwrap().to_owned().leak())]),
+                None,
+                "{refused}"
+            );
         }
         assert_eq!(lifetime(599, &[("cache-control", "max-age=9, must-understand")]), None);
         assert_eq!(lifetime(200, &[("cache-control", "max-age=9, must-understand, no-store")]), Some(9));
@@ -224,7 +229,8 @@ mod tests {
     #[test]
     fn credentials_need_a_word_of_the_origin_or_of_the_route() {
         let scope = Scope::of(kernel::TenantId::new(), crate::Class::of(&[b"admin"]), false);
-        let ask = |config: PolicyConfig, value| judged(config, 200, &[("cache-control", value)], &scope, Request::new(()));
+        let ask =
+            |config: PolicyConfig, value| judged(config, 200, &[("cache-control", value)], &scope, Request::new(()));
         assert_eq!(ask(PolicyConfig::default(), "max-age=9"), None);
         for released in ["max-age=9, public", "s-maxage=9", "max-age=9, must-revalidate"] {
             assert!(ask(PolicyConfig::default(), released).is_some(), "{released}");
@@ -258,7 +264,9 @@ mod tests {
 
     #[test]
     fn ages_add_up() {
-        let meta = |age: &'static str| verdict(PolicyConfig::default(), 200, &[("cache-control", "max-age=9999"), ("age", age)]);
+        let meta = |age: &'static str| {
+            verdict(PolicyConfig::default(), 200, &[("cache-control", "max-age=9999"), ("age", age)])
+        };
         assert_eq!(meta("30").unwrap().age(NOW.plus(Duration::from_secs(3))), 33 * SECOND);
         assert_eq!(meta("0,7200").unwrap().initial_age, 0);
         assert_eq!(meta("7200,0").unwrap().initial_age, 7_200 * SECOND);

@@ -20,7 +20,12 @@ use crate::tag::{self, Tag};
 
 impl Inner {
     /// Passes a request by the store.
-    pub(crate) async fn pass<F, Fut>(&self, policy: &Policy, request: Request<Body>, fetch: &F) -> Result<Response<Body>>
+    pub(crate) async fn pass<F, Fut>(
+        &self,
+        policy: &Policy,
+        request: Request<Body>,
+        fetch: &F,
+    ) -> Result<Response<Body>>
     where
         F: Fn(Request<Body>) -> Fut,
         Fut: Future<Output = Result<Response<Body>>>,

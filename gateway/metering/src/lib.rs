@@ -15,11 +15,13 @@ mod scan;
 mod sse;
 mod stream;
 mod text;
+mod totals;
 mod usage;
 
 pub use call::{Call, Counts, Metering, paced};
 pub use config::{BudgetConfig, Config, Pace, Plan, PriceConfig};
 pub use format::Format;
 pub use ledger::{Budget, Caller, Ledger, Per, Period, Reservation, ReservationId, Unit, Wanted};
-pub use memory::{MemoryLedger, Totals};
+pub use memory::MemoryLedger;
+pub use totals::Totals;
 pub use usage::{Outcome, Price, Spent, Usage};

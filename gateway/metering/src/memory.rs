@@ -10,6 +10,7 @@ use kernel::{Clock, Error, Result, TenantId, Timestamp};
 
 use crate::account::{Account, seconds_left};
 use crate::ledger::{Budget, Caller, Ledger, Per, Period, Reservation, ReservationId, Unit, Wanted};
+use crate::totals::Totals;
 use crate::usage::{Outcome, Spent, Usage};
 
 /// How many accounts are kept before those that hold nothing are dropped.
@@ -58,23 +59,6 @@ impl Amounts {
             Unit::Nano => self.nano,
         }
     }
-}
-
-/// What has been entered so far, over all callers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// The tokens.
-    pub usage: Usage,
-    /// What they cost.
-    pub cost_nano: i64,
-    /// How many calls were settled.
-    pub settled: u64,
-    /// How many of them are estimated.
-    pub estimated: u64,
-    /// How many reservations are open.
-    pub open: usize,
-    /// What all accounts together hold as reserved.
-    pub reserved: i64,
 }
 
 #[derive(Debug, Default)]
@@ -265,22 +249,6 @@ impl Book {
 fn lapsed(open: &Open) -> Spent {
     let usage = open.wanted.usage(open.held.tokens.saturating_sub(open.wanted.question).max(0));
     Spent { usage, cost_nano: open.held.nano, estimated: true, outcome: Outcome::Lapsed }
-}
-
-impl Totals {
-    fn enter(&mut self, spent: Spent, sign: i64) {
-        self.usage.input += sign * spent.usage.input;
-        self.usage.cached += sign * spent.usage.cached;
-        self.usage.cache_write += sign * spent.usage.cache_write;
-        self.usage.output += sign * spent.usage.output;
-        self.cost_nano += sign * spent.cost_nano;
-        let one = u64::from(spent.estimated);
-        if sign > 0 {
-            (self.settled, self.estimated) = (self.settled + 1, self.estimated + one);
-        } else {
-            (self.settled, self.estimated) = (self.settled - 1, self.estimated - one);
-        }
-    }
 }
 
 impl Ledger for MemoryLedger {

@@ -169,17 +169,17 @@ mod tests {
 
     #[test]
     fn a_client_can_neither_send_nor_remove_what_the_gateway_sets() {
-        let acme = ("x-tenant-name".to_owned(), "acme".to_owned());
+        let acme = [("x-tenant-name".to_owned(), "acme".to_owned())];
         for name in ["x-tenant-name", "X-Tenant_Name", "x_tenant_name", "x-user-id", "X_USER_ID", "x-portico-context"] {
-            assert_eq!(sealed(&[(name, "forged"), (name, "twice")]), [acme.clone()], "{name}");
+            assert_eq!(sealed(&[(name, "forged"), (name, "twice")]), acme, "{name}");
         }
         for nominated in ["x-tenant-name", "close, X-Tenant-Name", "X_Tenant_Name , x-tenant-name,,\u{7f}"] {
             let nominated = nominated.replace('\u{7f}', "");
-            assert_eq!(sealed(&[("connection", &nominated)]), [acme.clone()], "{nominated}");
+            assert_eq!(sealed(&[("connection", &nominated)]), acme, "{nominated}");
         }
-        assert_eq!(sealed(&[("connection", "close"), ("connection", "x-tenant-name")]), [acme.clone()]);
+        assert_eq!(sealed(&[("connection", "close"), ("connection", "x-tenant-name")]), acme);
         let long = format!("x_portico_{}", "a".repeat(300));
-        assert_eq!(sealed(&[(&long, "forged")]), [acme.clone()]);
+        assert_eq!(sealed(&[(&long, "forged")]), acme);
         let mut kept = sealed(&[("accept", "*/*"), ("x_other", "1"), ("x-tenant-names", "2")]);
         kept.sort();
         let expected = [("accept", "*/*"), ("x-tenant-name", "acme"), ("x-tenant-names", "2"), ("x_other", "1")];

@@ -13,8 +13,10 @@ mod redis;
 mod running;
 mod shared;
 mod table;
+mod verdict;
 
-pub use compiled::{Limits, Phase, Verdict};
+pub use compiled::{Limits, Phase};
 pub use config::{Absent, Fields, LimitConfig, LimitUse, LimiterConfig, OnRedisLoss, Store};
 pub use key::Subject;
 pub use running::Limiter;
+pub use verdict::Verdict;

@@ -32,6 +32,14 @@ impl Source {
         &self.text
     }
 
+    /// Says what is wrong with what has this name: where its section begins.
+    pub(crate) fn wrong_in(&self, kind: &str, name: &str, reason: &str) -> Error {
+        let header = format!("[{kind}.{name}");
+        let quoted = format!("[{kind}.\"{name}\"");
+        let at = self.text.find(&header).or_else(|| self.text.find(&quoted)).unwrap_or_default();
+        self.wrong(at, reason)
+    }
+
     /// Says what is wrong at a byte of the text, with line and column.
     pub fn wrong(&self, at: usize, reason: &str) -> Error {
         let before = self.text.get(..at).unwrap_or(&self.text);
@@ -52,5 +60,7 @@ mod tests {
         assert_eq!(source.wrong(6, "no").message(), "gateway.toml:2:1: no");
         assert_eq!(source.wrong(9, "no\n").message(), "gateway.toml:2:3: no");
         assert_eq!(source.wrong(999, "no").message(), "gateway.toml:3:1: no");
+        let source = Source::new("gateway.toml", "\n[limits.a]\n[limits.\"b\"]\n");
+        assert_eq!(source.wrong_in("limits", "b", "no").message(), "gateway.toml:3:1: no");
     }
 }

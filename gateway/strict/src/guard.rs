@@ -168,9 +168,8 @@ impl Guard {
     /// Goes by what the scanner said; `moved` says that something before was passed.
     fn settle(&mut self, then: Then, moved: bool) {
         self.then = then;
-        let rest = &self.held[self.upto..];
         match then {
-            Then::Hold if self.scanner.in_head(rest) => {
+            Then::Hold if self.scanner.in_head() => {
                 if moved || self.since.is_none() {
                     self.since = Some(Instant::now());
                 }

@@ -15,8 +15,6 @@ pub(crate) struct Head {
     /// Up to where the current line is known to be sound.
     sound: usize,
     fields: u16,
-    /// Whether an empty line came first.
-    empty: bool,
     /// Whether the first line has been read, and as which version.
     current: Option<bool>,
     framing: Framing,
@@ -43,11 +41,6 @@ pub(crate) enum Follows {
 }
 
 impl Head {
-    /// Whether nothing of a request has come but perhaps an empty line.
-    pub(crate) fn is_blank(&self, bytes: &[u8]) -> bool {
-        self.current.is_none() && b"\r\n".starts_with(bytes)
-    }
-
     /// Reads on; `bytes` begin with the head's first byte. Returns nothing while it is not whole.
     pub(crate) fn read(&mut self, bytes: &[u8], config: &Config) -> Result<Option<Whole>, Refusal> {
         loop {
@@ -61,8 +54,7 @@ impl Head {
             };
             let line = &bytes[start..end];
             match self.current {
-                // One empty line before a request is ignored (RFC 9112, section 2.2).
-                None if line.is_empty() && !self.empty => self.empty = true,
+                // RFC 9112, section 2.2, would have one ignored; Go's server and h11 do not.
                 None if line.is_empty() => return Err(Refusal::EmptyLine),
                 None => self.current = Some(target::request_line(line)?.current),
                 Some(current) if line.is_empty() => {
@@ -169,8 +161,7 @@ mod tests {
         let head = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
         assert_eq!(whole(head), Ok(Some(Whole { length: head.len(), body: Follows::Length(0) })));
         assert_eq!(whole("GET / HTTP/1.1\r\nHost: a\r\n\r"), Ok(None));
-        assert_eq!(whole("\r\nGET / HTTP/1.0\r\n\r\n").map(|head| head.is_some()), Ok(true));
-        assert_eq!(whole("\r\n\r\nGET / HTTP/1.0\r\n\r\n"), Err(Refusal::EmptyLine));
+        assert_eq!(whole("\r\nGET / HTTP/1.0\r\n\r\n"), Err(Refusal::EmptyLine));
         assert_eq!(whole("GET / HTTP/1.1\r\n\r\n"), Err(Refusal::HostMissing));
         assert_eq!(whole("GET / HTTP/1.1\r\n Host: a\r\n\r\n"), Err(Refusal::LeadingWhitespace));
         assert_eq!(whole("GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n"), Err(Refusal::LeadingWhitespace));

@@ -55,8 +55,9 @@ pub fn settle_target(parts: &mut Parts) -> Result<(), Refusal> {
     let Some(authority) = parts.uri.authority() else {
         return match parts.headers.get(HOST) {
             None if parts.version >= Version::HTTP_11 => Err(Refusal::HostMissing),
-            None => Ok(()),
-            Some(host) => check_host(host.as_bytes()),
+            // The scanner has seen to the Host of HTTP/1.1.
+            Some(host) if parts.version >= Version::HTTP_2 => check_host(host.as_bytes()),
+            _ => Ok(()),
         };
     };
     check_host(authority.as_str().as_bytes())?;

@@ -51,6 +51,11 @@ impl Link {
         asked
     }
 
+    /// Whether a request has begun to come that is not all here.
+    pub fn awaits_read(&self) -> bool {
+        self.read_due.load(Ordering::Relaxed) != 0
+    }
+
     /// Whether a request of this connection was refused: the client may still be sending, and would not see the
     /// answer if the socket were closed at once.
     pub fn has_refused(&self) -> bool {

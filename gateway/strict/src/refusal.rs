@@ -43,7 +43,7 @@ refusals! {
     BareLineFeed, 400, "bare_line_feed", "a line ends with LF alone; lines end with CR LF";
     BareCarriageReturn, 400, "bare_carriage_return", "there is a CR that does not end a line";
     ControlCharacter, 400, "control_character", "there is a control character in the head of the request";
-    EmptyLine, 400, "empty_line", "there is more than one empty line before the request";
+    EmptyLine, 400, "empty_line", "there is an empty line where a request was to begin";
     RequestLine, 400, "invalid_request_line", "the first line is not `METHOD TARGET HTTP/1.1` with single spaces";
     RequestLineTooLong, 414, "request_line_too_long", "the first line of the request is too long";
     Method, 400, "invalid_method", "the method is not a word of capital letters";
@@ -99,10 +99,9 @@ impl Refusal {
                 return Some(*refusal);
             }
             // An io::Error is not the source of what it holds, but hands on that one's source.
-            if let Some(held) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-                if let Some(refusal) = Self::behind(held) {
-                    return Some(refusal);
-                }
+            let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+            if let Some(refusal) = held.and_then(|held| Self::behind(held)) {
+                return Some(refusal);
             }
             next = error.source();
         }
@@ -118,7 +117,6 @@ impl Refusal {
     pub(crate) fn stand_in(self, refused: &[u8]) -> Vec<u8> {
         // The method decides whether the answer has a body, and is what the log shows.
         let known = ["HEAD", "GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"];
-        let refused = refused.strip_prefix(b"\r\n").unwrap_or(refused);
         let is =
             |method: &&str| refused.strip_prefix(method.as_bytes()).is_some_and(|rest| rest.first() == Some(&b' '));
         let method = known.into_iter().find(is).unwrap_or("GET");
@@ -159,7 +157,7 @@ mod tests {
     fn a_stand_in_names_its_refusal() {
         for refusal in Refusal::ALL {
             assert_eq!(Refusal::of(&refusal.target()), Some(*refusal));
-            let request = String::from_utf8(refusal.stand_in(b"\r\nHEAD / HTTP/1.1\n")).expect("text");
+            let request = String::from_utf8(refusal.stand_in(b"HEAD / HTTP/1.1\n")).expect("text");
             let target = request.strip_prefix("HEAD ").and_then(|rest| rest.split(' ').next()).expect("a target");
             assert_eq!(Refusal::of(&target.parse().expect("a URI")), Some(*refusal));
             assert!((400..600).contains(&refusal.status()), "{refusal:?}");

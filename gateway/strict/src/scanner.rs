@@ -147,9 +147,9 @@ impl Scanner {
         matches!(self.state, State::Length(_) | State::Chunks(_) | State::Trailers(_))
     }
 
-    /// Whether these bytes, which are held, are the beginning of a head.
-    pub(crate) fn in_head(&self, held: &[u8]) -> bool {
-        matches!(&self.state, State::Head(head) if !head.is_blank(held))
+    /// Whether a head is being read, or is to come.
+    pub(crate) fn in_head(&self) -> bool {
+        matches!(self.state, State::Head(_))
     }
 
     /// Returns how many heads were passed on.

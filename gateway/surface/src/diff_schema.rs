@@ -57,10 +57,8 @@ impl<'a> Schemas<'a> {
     pub(crate) fn compare(&mut self, old: &'a Value, new: &'a Value, way: Way, at: &str, what: &str) {
         let named = |value: &Value| value.get("$ref").and_then(Value::as_str).map(str::to_owned);
         let (name, old, new) = (named(old), follow(self.before, old), follow(self.now, new));
-        // Each pair once, whatever refers to it; so cycles end.
-        if old == new && name.is_none()
-            || !self.seen.insert((std::ptr::from_ref(old).addr(), std::ptr::from_ref(new).addr(), way))
-        {
+        // Each pair once, whatever refers to it; so cycles end. Equal texts may refer to what differs.
+        if !self.seen.insert((std::ptr::from_ref(old).addr(), std::ptr::from_ref(new).addr(), way)) {
             return;
         }
         let (component, place);
@@ -182,7 +180,9 @@ impl<'a> Schemas<'a> {
                 _ => false,
             };
             if less && way == Way::In {
-                self.say(Weight::Breaking, at, format!("{what}: {word} is {} now", new[word]));
+                // A bound that was not described may have been there all along.
+                let weight = if before.is_none() { Weight::Careful } else { Weight::Breaking };
+                self.say(weight, at, format!("{what}: {word} is {} now", new[word]));
             }
             if more && way == Way::Out {
                 self.say(Weight::Careful, at, format!("{what}: {word} is {} now", new[word]));
@@ -192,8 +192,7 @@ impl<'a> Schemas<'a> {
             if old[word] != new[word]
                 && (way == Way::In && !new[word].is_null() || way == Way::Out && !old[word].is_null())
             {
-                let weight = if way == Way::In && old[word].is_null() { Weight::Breaking } else { Weight::Careful };
-                self.say(weight, at, format!("{what}: {word} is {} now, not {}", new[word], old[word]));
+                self.say(Weight::Careful, at, format!("{what}: {word} is {} now, not {}", new[word], old[word]));
             }
         }
     }

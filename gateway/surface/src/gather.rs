@@ -5,15 +5,19 @@
 //! Placeholders are strings that begin with NUL: `\0c7` is entry 7, `\0o7` operation slot 7. Data that
 //! begin with NUL get a second one, so that no document can write a placeholder.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod discriminator;
+mod references;
+
+use std::collections::{HashMap, VecDeque};
 
 use kernel::{Error, Result};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::kinds::{Child, Kind};
 use crate::modern::modern;
-use crate::pointer::{self, Target};
+use crate::pointer;
 use crate::source::{Finding, Source};
+use references::instead;
 
 /// How deep a document may be nested: as deep as `serde_json` reads one, and a little more for those
 /// that were put together here.
@@ -123,7 +127,7 @@ impl<'a> Gather<'a> {
             let kind = self.store.entries[id].kind;
             let copy = self.copy(value, kind, 0)?;
             let entry = &mut self.store.entries[id];
-            entry.value = copy.unwrap_or_else(|| instead(kind).unwrap_or_else(|| json!({})));
+            entry.value = copy.unwrap_or_else(|| instead(kind).unwrap_or_else(|| Value::Object(Map::new())));
             entry.targets = std::mem::take(&mut self.targets);
         }
         Ok(())
@@ -229,62 +233,6 @@ impl<'a> Gather<'a> {
         }
     }
 
-    fn reference(
-        &mut self,
-        reference: &str,
-        object: &Map<String, Value>,
-        kind: Kind,
-        depth: usize,
-    ) -> Result<Option<Value>> {
-        let Some(pointer) = self.resolve(reference, kind) else {
-            let what = match pointer::read(reference, self.source.url.as_deref()) {
-                Target::Elsewhere => "refers to another document",
-                _ => "refers to what is not there",
-            };
-            self.found(format!("`{reference}` {what}; it is shown as undescribed, or left out"));
-            return Ok(instead(kind));
-        };
-        let id = self.entry(kind, pointer);
-        self.targets.push(id);
-        let mut copy = Map::new();
-        // Beside a reference 3.0 ignores everything; 3.1 takes everything in a schema, and two words elsewhere.
-        for (key, member) in object.iter().filter(|(key, _)| *key != "$ref") {
-            if kind == Kind::Schema && !self.old {
-                let siblings = Map::from_iter([(key.clone(), member.clone())]);
-                copy.extend(self.members(&siblings, kind, depth)?);
-            } else if matches!(key.as_str(), "summary" | "description") && member.is_string() {
-                copy.insert(key.clone(), self.data(member, depth)?);
-            }
-        }
-        copy.insert("$ref".to_owned(), Value::String(format!("\0c{id}")));
-        Ok(Some(Value::Object(copy)))
-    }
-
-    /// Returns the pointer that a reference means, if something of the kind is there.
-    pub(crate) fn resolve(&mut self, reference: &str, kind: Kind) -> Option<String> {
-        let pointer = match pointer::read(reference, self.source.url.as_deref()) {
-            Target::Pointer(pointer) => match &self.resource {
-                // Within a schema that has an id of its own, pointers begin there.
-                Some(resource) if self.is(&format!("{resource}{pointer}"), kind) => format!("{resource}{pointer}"),
-                _ => pointer,
-            },
-            Target::Anchor(name) => self.anchor(&name)?,
-            Target::Elsewhere => self.anchor(reference.trim_end_matches('#'))?,
-        };
-        self.is(&pointer, kind).then_some(pointer)
-    }
-
-    fn is(&self, pointer: &str, kind: Kind) -> bool {
-        let target = pointer::find(&self.source.document, pointer);
-        !pointer.is_empty()
-            && target.is_some_and(|value| value.is_object() || (kind == Kind::Schema && value.is_boolean()))
-    }
-
-    fn anchor(&mut self, name: &str) -> Option<String> {
-        let document = &self.source.document;
-        self.anchors.get_or_insert_with(|| anchors(document)).get(name).cloned()
-    }
-
     /// Copies requirements; a scheme that is not described cannot be asked for.
     pub(crate) fn security(&mut self, list: &Value) -> Option<Value> {
         let mut copy = Vec::new();
@@ -307,98 +255,6 @@ impl<'a> Gather<'a> {
             }
         }
         (!copy.is_empty() || list.as_array()?.is_empty()).then_some(Value::Array(copy))
-    }
-
-    /// Copies a link to an operation that is shown; another leads nowhere.
-    fn link(&mut self, object: &Map<String, Value>, depth: usize) -> Result<Option<Value>> {
-        let by_id = object.get("operationId").and_then(Value::as_str);
-        let by_reference = object.get("operationRef").and_then(Value::as_str);
-        let slot = match (by_id, by_reference) {
-            (Some(id), _) => self.ids.get(id).copied(),
-            (None, Some(reference)) => match pointer::read(reference, self.source.url.as_deref()) {
-                Target::Pointer(pointer) => match pointer::parts(&pointer).as_slice() {
-                    [paths, path, method] if paths == "paths" => {
-                        self.spots.iter().find(|((one, name), _)| one == path && *name == method).map(|(_, slot)| *slot)
-                    }
-                    _ => None,
-                },
-                _ => None,
-            },
-            (None, None) => None,
-        };
-        let Some(slot) = slot else { return Ok(None) };
-        let mut copy = self.members(object, Kind::Link, depth)?;
-        copy.remove("operationRef");
-        copy.remove("server");
-        copy.insert("operationId".to_owned(), Value::String(format!("\0o{slot}")));
-        Ok(Some(Value::Object(copy)))
-    }
-
-    fn discriminator(&mut self, value: &Value, schema: &Map<String, Value>, depth: usize) -> Result<Value> {
-        let Some(object) = value.as_object() else { return self.data(value, depth) };
-        let mut mapping = BTreeMap::new();
-        for (name, target) in object.get("mapping").and_then(Value::as_object).into_iter().flatten() {
-            let Some(text) = target.as_str() else { continue };
-            let named = format!("/components/schemas/{}", pointer::escaped(text));
-            let pointer = if self.is(&named, Kind::Schema) { Some(named) } else { self.resolve(text, Kind::Schema) };
-            match pointer {
-                Some(pointer) => {
-                    mapping.insert(name.clone(), self.entry(Kind::Schema, pointer));
-                }
-                None => self.found(format!("the mapping `{name}` leads to `{text}`, which is not there; left out")),
-            }
-        }
-        let mut implicit = BTreeMap::new();
-        for name in self.alternatives(schema) {
-            let id = self.entry(Kind::Schema, format!("/components/schemas/{}", pointer::escaped(&name)));
-            if !mapping.values().any(|mapped| *mapped == id) {
-                implicit.insert(name, id);
-            }
-        }
-        let mut copy = Map::new();
-        for (key, member) in object.iter().filter(|(key, _)| *key != "mapping") {
-            copy.insert(name_of(key), self.data(member, depth + 1)?);
-        }
-        self.targets.extend(mapping.values().chain(implicit.values()));
-        let written = |map: BTreeMap<String, usize>| -> Value {
-            map.into_iter().map(|(name, id)| (name_of(&name), json!(format!("\0c{id}")))).collect::<Map<_, _>>().into()
-        };
-        if object.contains_key("mapping") {
-            copy.insert("mapping".to_owned(), written(mapping));
-        }
-        if !implicit.is_empty() {
-            copy.insert(IMPLICIT.to_owned(), written(implicit));
-        }
-        Ok(Value::Object(copy))
-    }
-
-    /// Returns the names of the components that a discriminator tells apart without saying so: the
-    /// alternatives beside it or, where there are none, the schemas that build on this one.
-    fn alternatives(&mut self, schema: &Map<String, Value>) -> Vec<String> {
-        let listed: Vec<&Value> =
-            ["oneOf", "anyOf"].iter().filter_map(|key| schema.get(*key)?.as_array()).flatten().collect();
-        if !listed.is_empty() {
-            let references = listed.iter().filter_map(|value| value["$ref"].as_str().map(str::to_owned));
-            let references: Vec<String> = references.collect();
-            return references.iter().filter_map(|text| component(&self.resolve(text, Kind::Schema)?)).collect();
-        }
-        match self.at.as_slice() {
-            [components, schemas, name, _] if components == "components" && schemas == "schemas" => {
-                let name = name.clone();
-                let source = self.source;
-                let heirs = self.heirs.get_or_insert_with(|| heirs(source));
-                let (mut found, mut next) = (Vec::new(), 0);
-                found.extend(heirs.get(&name).into_iter().flatten().cloned());
-                while let Some(heir) = found.get(next).cloned() {
-                    let more = heirs.get(&heir).into_iter().flatten().filter(|name| !found.contains(name));
-                    let more: Vec<String> = more.cloned().collect();
-                    found.extend(more);
-                    next += 1;
-                }
-                found
-            }
-            _ => Vec::new(),
-        }
     }
 
     /// Copies data as they are.
@@ -431,24 +287,6 @@ fn name_of(text: &str) -> String {
     if text.starts_with('\0') { format!("\0{text}") } else { text.to_owned() }
 }
 
-/// Returns what stands in the place of something that is not there.
-fn instead(kind: Kind) -> Option<Value> {
-    match kind {
-        Kind::Schema | Kind::Header | Kind::Example => Some(json!({})),
-        Kind::Response => Some(json!({ "description": "Not described" })),
-        Kind::RequestBody => Some(json!({ "content": { "*/*": {} } })),
-        _ => None,
-    }
-}
-
-/// Returns the name of the component schema that a pointer leads to.
-fn component(pointer: &str) -> Option<String> {
-    match pointer::parts(pointer).as_slice() {
-        [components, schemas, name] if components == "components" && schemas == "schemas" => Some(name.clone()),
-        _ => None,
-    }
-}
-
 fn wanted_name(pointer: &str) -> String {
     let parts = pointer::parts(pointer);
     if let [components, _, name] = parts.as_slice()
@@ -460,44 +298,4 @@ fn wanted_name(pointer: &str) -> String {
         ["paths", "components", "schemas", "responses", "content", "properties", "schema", "parameters"];
     let words: Vec<&str> = parts.iter().map(String::as_str).filter(|part| !STRUCTURE.contains(part)).collect();
     words.join("_").trim_matches('/').to_owned()
-}
-
-/// Returns where each anchor and each id of a schema is.
-fn anchors(document: &Value) -> HashMap<String, String> {
-    let mut found = HashMap::new();
-    let mut open = vec![(String::new(), document, 0)];
-    while let Some((pointer, value, depth)) = open.pop() {
-        let members: Vec<(String, &Value)> = match value {
-            Value::Object(map) => map.iter().map(|(key, member)| (pointer::escaped(key), member)).collect(),
-            Value::Array(list) => {
-                list.iter().enumerate().map(|(number, member)| (number.to_string(), member)).collect()
-            }
-            _ => continue,
-        };
-        for key in ["$anchor", "$id"] {
-            if let Some(name) = value.get(key).and_then(Value::as_str) {
-                found.entry(name.trim_end_matches('#').to_owned()).or_insert_with(|| pointer.clone());
-            }
-        }
-        if depth < DEPTH {
-            open.extend(members.into_iter().rev().map(|(key, member)| (format!("{pointer}/{key}"), member, depth + 1)));
-        }
-    }
-    found
-}
-
-/// Returns, for each component schema, those that build on it with `allOf`.
-fn heirs(source: &Source) -> HashMap<String, Vec<String>> {
-    let mut heirs: HashMap<String, Vec<String>> = HashMap::new();
-    for (name, schema) in source.document["components"]["schemas"].as_object().into_iter().flatten() {
-        for part in schema["allOf"].as_array().into_iter().flatten() {
-            let Some(reference) = part["$ref"].as_str() else { continue };
-            if let Target::Pointer(pointer) = pointer::read(reference, source.url.as_deref())
-                && let Some(base) = component(&pointer)
-            {
-                heirs.entry(base).or_default().push(name.clone());
-            }
-        }
-    }
-    heirs
 }

@@ -8,7 +8,7 @@ use crate::gather::Gather;
 use crate::kinds::Kind;
 use crate::pointer::{self, Target};
 use crate::select::{Candidate, HOPS};
-use crate::source::Access;
+use crate::source::{Access, Shape};
 use crate::template;
 
 impl Gather<'_> {
@@ -27,7 +27,15 @@ impl Gather<'_> {
         for name in ["operationId", "parameters", "security"] {
             plain.remove(name);
         }
+        let shaped = match raw.get("responses").and_then(Value::as_object).filter(|_| candidate.shape != Shape::Plain) {
+            Some(responses) => {
+                plain.remove("responses");
+                Some(self.shaped(responses, candidate.shape)?)
+            }
+            None => None,
+        };
         let mut written = self.members(&plain, Kind::Operation, 2)?;
+        written.extend(shaped.map(|responses| ("responses".to_owned(), responses)));
         if let Some(slot) = slot {
             written.insert("operationId".to_owned(), json!(format!("\0o{slot}")));
         }
@@ -118,8 +126,8 @@ impl Gather<'_> {
         Ok(written)
     }
 
-    /// Returns a parameter's own members, behind all references.
-    fn followed(&self, value: &Value) -> Option<Map<String, Value>> {
+    /// Returns an object's own members, behind all references.
+    pub(crate) fn followed(&self, value: &Value) -> Option<Map<String, Value>> {
         let mut object = value.as_object()?;
         for _ in 0..HOPS {
             let Some(reference) = object.get("$ref").and_then(Value::as_str) else { return Some(object.clone()) };

@@ -2,12 +2,14 @@
 //! examples and schemas, ids handed from the request that makes a thing to those that use it. Not for
 //! what the document does not say; a `Hint` says that.
 
+mod hints;
 mod scripts;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+
+pub use hints::{Again, Hint, Hints};
 
 use crate::diff::follow;
 use crate::example::example;
@@ -15,69 +17,6 @@ use crate::kinds::METHODS;
 
 /// What stands for an id until a request has made one.
 const NOBODY: &str = "00000000-0000-7000-8000-000000000000";
-
-/// What an operation's request needs beyond its document.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Hint {
-    /// Why it is not sent unless asked for.
-    pub skip: Option<String>,
-    /// Its place among the requests of its folder; those without one have 0.
-    pub order: i32,
-    /// The folder that it stands in instead of its tag's, such as the one that is run first.
-    pub folder: Option<String>,
-    /// Its body; text may name variables as `{{name}}`.
-    pub body: Option<Value>,
-    /// Query parameters to send.
-    pub query: BTreeMap<String, String>,
-    /// Path parameters, where another variable is meant than the usual one.
-    pub path: BTreeMap<String, String>,
-    /// Header fields to send.
-    pub headers: BTreeMap<String, String>,
-    /// The answers that are right, where a success is not; say why in `why`.
-    pub expect: Option<Vec<u16>>,
-    /// Why another answer than a success is right.
-    pub why: Option<String>,
-    /// Variables to set from the answer: name and path, such as `data.id`.
-    pub capture: BTreeMap<String, String>,
-    /// Lines of script that run before it is sent.
-    pub before: Vec<String>,
-    /// An expression over `inner`, the body without its envelope: it is asked again, ten times a second
-    /// and a hundred times at most, until that holds.
-    pub until: Option<String>,
-    /// The variable that holds the token, where it is not the scheme's own.
-    pub token: Option<String>,
-}
-
-/// What a collection needs beyond the document.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Hints {
-    /// The first values of variables.
-    pub variables: BTreeMap<String, String>,
-    /// Whether a request that has no `expect` must succeed; otherwise any declared answer is right.
-    pub succeed: bool,
-    /// The folders that come first, before those of the tags in the document's order.
-    pub first: Vec<String>,
-    /// The folders that come last.
-    pub last: Vec<String>,
-    /// By operation id.
-    pub operations: BTreeMap<String, Hint>,
-    /// Requests beside those of the document, such as another sign-in at the end: operation id and hint.
-    pub again: Vec<Again>,
-}
-
-/// An operation that is asked for once more.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Again {
-    /// Its id.
-    pub operation: String,
-    /// The request's name.
-    pub name: String,
-    /// What it needs.
-    pub hint: Hint,
-}
 
 /// One request on its way into the collection.
 struct Request<'a> {
@@ -236,8 +175,8 @@ fn item(document: &Value, hints: &Hints, request: &Request<'_>) -> Value {
     }
     written["header"] = Value::Array(headers);
     written["auth"] = auth(document, request);
-    let mut events = vec![scripts::test(document, hints, request, made(document, request))];
-    events.extend(scripts::before(request));
+    let test = scripts::test(document, hints, request, made(document, request));
+    let events: Vec<Value> = scripts::before(request).into_iter().chain([test]).collect();
     json!({ "name": name, "id": id, "request": written, "event": events, "response": [] })
 }
 
@@ -326,41 +265,5 @@ fn auth(document: &Value, request: &Request<'_>) -> Value {
             pair("password", format!("{{{{{name}_password}}}}")),
         ] }),
         _ => json!({ "type": "bearer", "bearer": [pair("token", variable)] }),
-    }
-}
-
-/// Returns a schema with its references written out, unless that would be long or never end.
-fn written_out(document: &Value, schema: &Value) -> Option<Value> {
-    let mut room = 400usize;
-    inline(document, schema, &mut BTreeSet::new(), &mut room)
-}
-
-fn inline(document: &Value, schema: &Value, open: &mut BTreeSet<String>, room: &mut usize) -> Option<Value> {
-    *room = room.checked_sub(1)?;
-    match schema {
-        Value::Object(map) => {
-            let mut whole = Map::new();
-            if let Some(reference) = map.get("$ref").and_then(Value::as_str) {
-                if !open.insert(reference.to_owned()) {
-                    return None;
-                }
-                let target = inline(document, follow(document, schema), open, room)?;
-                open.remove(reference);
-                return Some(target);
-            }
-            for (key, value) in map {
-                // Words for people, and formats that validators know differently.
-                if ["description", "title", "examples", "example", "format", "default", "deprecated"]
-                    .contains(&key.as_str())
-                    && !value.is_object()
-                {
-                    continue;
-                }
-                whole.insert(key.clone(), inline(document, value, open, room)?);
-            }
-            Some(Value::Object(whole))
-        }
-        Value::Array(list) => list.iter().map(|one| inline(document, one, open, room)).collect(),
-        other => Some(other.clone()),
     }
 }

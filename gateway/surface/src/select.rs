@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::kinds::METHODS;
 use crate::pointer::{self, Target};
-use crate::source::{Access, Paths, Route, Source};
+use crate::source::{Access, Paths, Route, Shape, Source};
 use crate::template::{self, Appearance, Segment, Table, segments};
 
 /// How many references in a row are followed.
@@ -24,6 +24,7 @@ pub(crate) struct Candidate<'a> {
     pub origin: &'a str,
     pub item: Cow<'a, Map<String, Value>>,
     pub access: Access,
+    pub shape: Shape,
     pub appearance: Appearance,
     /// Names of path parameters that become others.
     pub renames: HashMap<String, String>,
@@ -110,7 +111,7 @@ fn candidates<'a>(number: usize, source: &'a Source, table: &mut Table) -> Vec<(
         for method in METHODS {
             let Some(operation) = item.get(method).filter(|operation| operation.is_object()) else { continue };
             let full = format!("{}{origin}", base(source, &item, operation));
-            let mut take = |path: String, by: &str, access: Access, appearance: Appearance| {
+            let mut take = |path: String, by: &str, (access, shape): (Access, Shape), appearance: Appearance| {
                 let candidate = Candidate {
                     source: number,
                     method,
@@ -118,6 +119,7 @@ fn candidates<'a>(number: usize, source: &'a Source, table: &mut Table) -> Vec<(
                     origin,
                     item: item.clone(),
                     access,
+                    shape,
                     appearance,
                     renames: HashMap::new(),
                 };
@@ -127,12 +129,12 @@ fn candidates<'a>(number: usize, source: &'a Source, table: &mut Table) -> Vec<(
             match &source.paths {
                 Paths::Same => {
                     table.add(&full);
-                    take(full.clone(), &full, source.access, plain(&full));
+                    take(full.clone(), &full, (source.access, Shape::Plain), plain(&full));
                 }
                 Paths::Prefix { strip, add } => {
                     let Some(path) = prefixed(&full, strip, add) else { continue };
                     table.add(&path);
-                    take(path.clone(), &path, source.access, plain(&path));
+                    take(path.clone(), &path, (source.access, Shape::Plain), plain(&path));
                 }
                 Paths::Routes(_) => {
                     let path = segments(&full);
@@ -144,7 +146,7 @@ fn candidates<'a>(number: usize, source: &'a Source, table: &mut Table) -> Vec<(
                         }
                         if let Some(appearance) = template::appearance(door, upstream, &path) {
                             let access = route.access.unwrap_or(source.access);
-                            take(appearance.path.clone(), &route.path, access, appearance);
+                            take(appearance.path.clone(), &route.path, (access, route.shape), appearance);
                         }
                     }
                 }

@@ -51,6 +51,20 @@ pub struct Route {
     pub upstream: String,
     /// Who lets callers in, where it is not as for the whole source.
     pub access: Option<Access>,
+    /// What the door puts around the bodies.
+    pub shape: Shape,
+}
+
+/// What the door puts around JSON bodies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shape {
+    /// Nothing.
+    #[default]
+    Plain,
+    /// `{success, data | error, requestId, correlationId, meta}`.
+    Success,
+    /// `{status: "success", data}` or `{status: "error", error, code}`.
+    Status,
 }
 
 /// Who lets callers in.

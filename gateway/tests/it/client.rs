@@ -29,7 +29,7 @@ async fn a_handler_learns_the_client_behind_a_trusted_proxy_only() {
 #[tokio::test]
 async fn behind_a_gateway_the_client_is_whom_the_gateway_signed() {
     let (key, clock) = (ContextKey::new(&[7; 32]).expect("long enough"), Clock::manual(START));
-    let door = door(Entry::Internal(key.clone()), &clock, &mut Metrics::default());
+    let door = door(Entry::Internal(key.clone()), &clock, Metrics::default());
     let ids = RequestIds { request: RequestId::create(), correlation: RequestId::create() };
     let client = Some(ClientAddress([198, 51, 100, 7].into()));
     let context = SignedContext { ids, principal: Some(member("tok_1")), client, until: None };

@@ -16,21 +16,17 @@ use axum::response::Response;
 use axum::routing;
 use bytes::Bytes;
 use futures_util::stream;
-use gateway::{
-    Door, DoorConfig, DoorParts, Drain, Entry, Gate, Metrics, Mount, OperatorToken, Plan, Server, ServerConfig,
-    TokenCache, TokenCacheConfig, TrustedProxies,
-};
+use gateway::{Drain, Entry, Gate, Metrics, Server, ServerConfig, TokenCache, TokenCacheConfig};
 use http::header::CONTENT_TYPE;
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use kernel::Clock;
-use service::{Access, Backend, Local, Operation, Service};
+use service::{Access, Operation, Service};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use crate::{OPERATOR, Tokens};
+use crate::{Stand, Tokens};
 
 const FRAME: usize = 64 * 1024;
 /// More than the kernel keeps for a client that does not read.
@@ -81,7 +77,7 @@ async fn answer(handlers: Handlers, request: Request) -> Response {
     }
 }
 
-fn door(handlers: &Handlers, runtime: &Handle) -> kernel::Result<Door> {
+fn stand(handlers: &Handlers) -> Stand {
     let (metrics, clock) = (Metrics::default(), Clock::system());
     let never = || async { web::Result::<()>::Ok(()) };
     let service = Service::new("probe", "Streams").routes([
@@ -92,31 +88,19 @@ fn door(handlers: &Handlers, runtime: &Handle) -> kernel::Result<Door> {
     ]);
     let handlers = handlers.clone();
     let router = Router::new().fallback(routing::any(move |request| answer(handlers.clone(), request)));
-    let backend = Backend::Local(Local::new(router, runtime.clone()));
-    let plan = Plan::compile(vec![Mount { service: &service, backend }], &metrics)?;
     let cache = Arc::new(TokenCache::new(TokenCacheConfig::default(), clock.clone(), &metrics));
-    let parts = DoorParts {
-        connections: web::Connections::default(),
-        entry: Entry::Public(Gate { cache, authenticate: Arc::new(Tokens::default()) }),
-        operator: OperatorToken::new(OPERATOR),
-        origin: gateway::PublicOrigin::default(),
-        trusted_proxies: TrustedProxies::parse(&["10.0.0.0/8"])?,
-        runtime: runtime.clone(),
-        clock,
-        config: DoorConfig::default(),
-        working: Arc::default(),
-    };
-    Ok(Door::new(plan, parts, &metrics))
+    let entry = Entry::Public(Gate { cache, authenticate: Arc::new(Tokens::default()) });
+    Stand::new(service, router, entry, &clock, metrics)
 }
 
 impl House {
     fn open() -> Self {
         let (sender, feeds) = mpsc::unbounded_channel();
         let handlers = Handlers { feeds: sender, taken: Arc::default() };
-        let (taken, runtime) = (handlers.taken.clone(), Handle::current());
+        let (taken, stand) = (handlers.taken.clone(), Arc::new(stand(&handlers)));
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let config = ServerConfig { listen, cores: 1, header_timeout: Duration::from_secs(10), limits: Default::default() };
-        let server = Server::start(&config, move || door(&handlers, &runtime)).expect("a server");
+        let server = Server::start(&config, move |core| stand.door(core)).expect("a server");
         Self { server, feeds, taken }
     }
 

@@ -43,15 +43,29 @@ fn member(credential: &str) -> Principal {
 }
 
 /// Knows tokens by heart, and counts how often it was asked.
-#[derive(Default)]
 struct Tokens {
+    until: Timestamp,
     known: Mutex<HashMap<String, Principal>>,
     asked: AtomicUsize,
     /// Where a check waits, having read; for races.
     hold: Mutex<Option<(Arc<Notify>, Arc<Notify>)>>,
 }
 
+impl Default for Tokens {
+    fn default() -> Self {
+        Self::until(START.plus(Duration::from_secs(3_600)))
+    }
+}
+
 impl Tokens {
+    fn until(until: Timestamp) -> Self {
+        Self { until, known: Mutex::default(), asked: AtomicUsize::new(0), hold: Mutex::default() }
+    }
+
+    fn tenant(&self, token: &str) -> TenantId {
+        self.known.lock().expect("not poisoned")[token].tenant
+    }
+
     fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
     }
@@ -76,7 +90,7 @@ impl Authenticate for Tokens {
                 go_on.notified().await;
             }
             let principal = found.ok_or_else(|| Error::unauthenticated("request.unauthenticated", "unknown"))?;
-            Ok(Verified { principal: Arc::new(principal), until: START.plus(Duration::from_secs(3_600)) })
+            Ok(Verified { principal: Arc::new(principal), until: self.until })
         })
     }
 }
@@ -105,7 +119,59 @@ async fn told(request: Request) -> Response {
     Json(json!({ "client": client, "credential": credential, "authorization": authorization })).into_response()
 }
 
-fn door(entry: Entry, clock: &Clock, metrics: &mut Metrics) -> Door {
+/// Where a door of a test stands.
+struct Stand {
+    service: Service,
+    router: Router,
+    entry: Entry,
+    lasting: Lasting,
+    declared: String,
+    runtime: Handle,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+}
+
+impl Stand {
+    fn new(service: Service, router: Router, entry: Entry, clock: &Clock, mut metrics: Metrics) -> Self {
+        let (limiter, cache, runtime) = (Default::default(), Default::default(), Handle::current());
+        let parts = LastingParts {
+            runtime: runtime.clone(),
+            clock: clock.clone(),
+            redis_url: None,
+            limiter: &limiter,
+            cache: &cache,
+        };
+        let lasting = Lasting::new(parts, metrics.registry()).expect("the state");
+        let (declared, clock, metrics) = (String::new(), clock.clone(), Arc::new(metrics));
+        Self { service, router, entry, lasting, declared, runtime, clock, metrics }
+    }
+
+    /// Returns a door on this core.
+    fn door(&self, core: &Rc<Core>) -> kernel::Result<Door> {
+        let source = Source::new("gateway.toml", &self.declared);
+        let compiled = Compiled::new(&Declared::parse(&source)?, &source, &self.lasting)?;
+        compiled.begin(&self.lasting)?;
+        let backend = Backend::Local(Local::new(self.router.clone(), self.runtime.clone()));
+        let mounts = vec![Mount { service: &self.service, backend }];
+        let plan = Plan::compile(mounts, Arc::new(compiled), &self.metrics)?;
+        let parts = DoorParts {
+            connections: web::Connections::default(),
+            entry: self.entry.clone(),
+            operator: OperatorToken::new(OPERATOR),
+            origin: gateway::PublicOrigin::default(),
+            trusted_proxies: TrustedProxies::parse(&["10.0.0.0/8"])?,
+            runtime: self.runtime.clone(),
+            features: Arc::new(service::AllOn),
+            clock: self.clock.clone(),
+            config: DoorConfig::default(),
+            lasting: self.lasting.clone(),
+            working: Arc::default(),
+        };
+        Ok(Door::new(plan, parts, core.clone(), &self.metrics))
+    }
+}
+
+fn door(entry: Entry, clock: &Clock, metrics: Metrics) -> Door {
     let never = || async { web::Result::<()>::Ok(()) };
     let service = Service::new("probe", "Says what it was told").routes([
         Operation::get("/signed-in", "probe_signed_in", never),
@@ -114,36 +180,17 @@ fn door(entry: Entry, clock: &Clock, metrics: &mut Metrics) -> Door {
         Operation::get("/operator", "probe_operator", never).access(Access::Operator),
     ]);
     let router = Router::new().fallback(routing::any(told));
-    let backend = Backend::Local(Local::new(router, Handle::current()));
-    let (limiter, cache) = Default::default();
-    let parts =
-        LastingParts { runtime: Handle::current(), clock: clock.clone(), redis_url: None, limiter: &limiter, cache: &cache };
-    let lasting = Lasting::new(parts, metrics.registry()).expect("the state");
-    let declared = Compiled::new(&Declared::default(), &Source::new("none", ""), &lasting).expect("nothing declared");
-    let plan = Plan::compile(vec![Mount { service: &service, backend }], Arc::new(declared), metrics).expect("a plan");
-    let parts = DoorParts {
-        connections: web::Connections::default(),
-        entry,
-        operator: OperatorToken::new(OPERATOR),
-        origin: gateway::PublicOrigin::default(),
-        trusted_proxies: TrustedProxies::parse(&["10.0.0.0/8"]).expect("a network"),
-        runtime: Handle::current(),
-        features: Arc::new(service::AllOn),
-        clock: clock.clone(),
-        config: DoorConfig::default(),
-        lasting,
-        working: Arc::default(),
-    };
-    Door::new(plan, parts, Rc::new(Core::new(1)), metrics)
+    let stand = Stand::new(service, router, entry, clock, metrics);
+    stand.door(&Rc::new(Core::new(1))).expect("a door")
 }
 
 impl House {
     fn new() -> Self {
-        let (mut metrics, clock) = (Metrics::default(), Clock::manual(START));
+        let (metrics, clock) = (Metrics::default(), Clock::manual(START));
         let cache = Arc::new(TokenCache::new(TokenCacheConfig::default(), clock.clone(), &metrics));
         let tokens = Arc::new(Tokens::default());
         let gate = Gate { cache: cache.clone(), authenticate: tokens.clone() };
-        Self { door: door(Entry::Public(gate), &clock, &mut metrics), tokens, cache, clock }
+        Self { door: door(Entry::Public(gate), &clock, metrics), tokens, cache, clock }
     }
 
     async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Response {

@@ -69,18 +69,19 @@ fn a_check_that_began_before_a_revocation_is_not_remembered() {
 
 #[tokio::test]
 async fn a_check_that_read_before_a_revocation_lets_nobody_in_after_it() {
-    let house = Arc::new(House::new());
+    let house = House::new();
     house.tokens.add("good", &member("tok_1"));
     let (read, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     *house.tokens.hold.lock().expect("not poisoned") = Some((read.clone(), go_on.clone()));
-    let asking = house.clone();
-    let under_way = tokio::spawn(async move { asking.status("good").await });
-    read.notified().await;
-    // The check has read that the token is good. Now it is revoked, and all are told.
-    house.tokens.remove("good");
-    house.cache.revoke(&Revocation::Credential("tok_1".into()));
-    go_on.notify_one();
-    assert_eq!(under_way.await.expect("it ends"), 200, "this request was asked before");
+    let revoked = async {
+        read.notified().await;
+        // The check has read that the token is good. Now it is revoked, and all are told.
+        house.tokens.remove("good");
+        house.cache.revoke(&Revocation::Credential("tok_1".into()));
+        go_on.notify_one();
+    };
+    let (status, ()) = futures_util::future::join(house.status("good"), revoked).await;
+    assert_eq!(status, 200, "this request was asked before");
     assert_eq!(house.status("good").await, 401, "what the check read was remembered");
     assert!(house.cache.is_empty());
 }

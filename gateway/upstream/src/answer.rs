@@ -15,7 +15,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::lease::Lease;
 use crate::member::InFlight;
 use crate::outgoing::{Stage, Upload};
-use crate::pool::Place;
+use crate::place::Place;
 
 /// An answer's body with everything that lasts as long as it does.
 pub(crate) struct Answer {

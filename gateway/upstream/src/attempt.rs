@@ -78,28 +78,29 @@ impl Client {
             among.chosen.set(id);
         }
         let in_flight = InFlight::new(&member);
-        if let Some(header) = &upstream.deadline_header {
-            prepare::set_deadline(request.headers_mut(), header, now, call.deadline);
-        }
         let repeatable = is_safe(request.method()) && upload.is_none();
         let pool = self.pool(upstream, &member);
-        let (mut fresh, mut replaced) = (call.upgrade, 0);
-        let (answered, lease) = loop {
+        let (mut fresh, mut replaced, mut connected) = (call.upgrade, 0, false);
+        let answered = loop {
             let mut lease = match self.lease(shot, &pool, fresh, &mut now).await {
                 Ok(lease) => lease,
-                Err(failure) => break (Err(failure), None),
+                Err(failure) => break Err(failure),
             };
+            connected = true;
             watch.connected(now);
+            if let Some(header) = &upstream.deadline_header {
+                prepare::set_deadline(request.headers_mut(), header, now, call.deadline);
+            }
             let spare = (lease.reused && repeatable).then(|| prepare::copy(&request));
             match self.exchange(shot, &mut lease, &member, request, upload.as_deref(), now).await {
-                Ok(response) => break (Ok(response), Some(lease)),
+                Ok(response) => break Ok((response, lease)),
                 Err(Missed { failure, unsent }) => {
                     let dead = failure.kind() == FailureKind::Reset && replaced < REPLACEMENTS;
                     // Unsent, it can go elsewhere whatever it is; sent, only once and only if that is safe.
                     let again = unsent.or(if replaced == 0 { spare } else { None });
                     match again.filter(|_| dead && lease.reused) {
                         Some(again) => request = again,
-                        None => break (Err(failure), None),
+                        None => break Err(failure),
                     }
                     upstream.metrics.replaced.inc();
                     (fresh, replaced, now) = (true, replaced + 1, Instant::now());
@@ -108,18 +109,16 @@ impl Client {
         };
         let sent = now;
         now = Instant::now();
-        let response = match (answered, lease) {
-            (Ok(response), Some(lease)) => (response, lease),
-            (Err(failure), _) => {
-                watch.failed(&member, failure.kind(), now);
+        let (response, lease) = match answered {
+            Ok(answered) => answered,
+            Err(failure) => {
+                watch.failed(&member, failure.kind(), connected, now);
                 return (id, Err(failure));
             }
-            (Ok(_), None) => return (id, Err(Failure::new(FailureKind::Reset))),
         };
-        let (response, lease) = response;
         let status = response.status();
         if status == StatusCode::SWITCHING_PROTOCOLS && !call.upgrade {
-            watch.failed(&member, FailureKind::Protocol, now);
+            watch.failed(&member, FailureKind::Protocol, connected, now);
             let failure = Failure::caused(FailureKind::Protocol, "the server changed the protocol unasked");
             return (id, Err(failure));
         }

@@ -51,7 +51,11 @@ impl Choice<'_> {
 
     fn in_turn(&self, fits: impl Fn(&Member) -> bool) -> Option<&Arc<Member>> {
         let turns = &self.members.turns;
-        let start = self.turn.fetch_add(1, Ordering::Relaxed);
+        // Second attempts take no turn: with two servers they would take every other one.
+        let start = match self.tried.is_empty() {
+            true => self.turn.fetch_add(1, Ordering::Relaxed),
+            false => self.random.below(turns.len() as u64) as usize,
+        };
         (0..turns.len())
             .map(|step| &self.members.slots[usize::from(turns[start.wrapping_add(step) % turns.len()])].member)
             .find(|member| fits(member))

@@ -87,13 +87,18 @@ impl Breaker {
         Self { busy: AtomicBool::new(false), state: Mutex::new(state) }
     }
 
+    /// Says whether it has anything to remember.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Acquire)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets a request pass, or says how long it is refused.
     pub(crate) fn admit(&self, rules: &BreakerRules, now: Instant) -> Result<Ticket, Duration> {
-        if !self.busy.load(Ordering::Acquire) {
+        if !self.is_busy() {
             return Ok(Ticket::Quiet);
         }
         let mut state = self.lock();
@@ -109,7 +114,7 @@ impl Breaker {
                 *out += 1;
                 Ok(Ticket::Probe(epoch))
             }
-            // The probes are out; they will tell soon.
+            // The probes will tell soon.
             Phase::HalfOpen { .. } => Err(Duration::from_secs(1)),
             Phase::Closed | Phase::Open { .. } => Ok(Ticket::Counted(epoch)),
         }
@@ -117,7 +122,7 @@ impl Breaker {
 
     /// Notes how a request ended.
     pub(crate) fn record(&self, rules: &BreakerRules, ticket: Ticket, now: Instant, good: bool) -> Effect {
-        if good && ticket == Ticket::Quiet && !self.busy.load(Ordering::Acquire) {
+        if good && ticket == Ticket::Quiet && !self.is_busy() {
             return Effect::default();
         }
         let mut state = self.lock();
@@ -170,17 +175,12 @@ impl Breaker {
     /// Forgets what is too old, so that a quiet breaker costs nothing again.
     pub(crate) fn sweep(&self, now: Instant) -> Effect {
         let mut effect = Effect::default();
-        if self.busy.load(Ordering::Acquire) {
+        if self.is_busy() {
             let mut state = self.lock();
             state.window.roll(now);
             self.settle(&state, &mut effect);
         }
         effect
-    }
-
-    /// Says whether it has anything to remember.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.busy.load(Ordering::Acquire)
     }
 
     fn settle(&self, state: &State, effect: &mut Effect) {
@@ -257,9 +257,8 @@ mod tests {
     #[test]
     fn whatever_happens_the_rules_hold() {
         for seed in 1..200 {
-            let (rules, random) = (rules(), Random::seeded(seed));
+            let (rules, random, mut now) = (rules(), Random::seeded(seed), Instant::now());
             let breaker = Breaker::new(&rules);
-            let mut now = Instant::now();
             let mut out: Vec<Ticket> = Vec::new();
             let (mut recorded, mut open_until) = (0, None::<Instant>);
             for _ in 0..400 {
@@ -287,9 +286,7 @@ mod tests {
                             assert!(recorded >= 10);
                             open_until = Some(now + Duration::from_secs(5));
                         }
-                        if effect.closed {
-                            open_until = None;
-                        }
+                        open_until = open_until.filter(|_| !effect.closed);
                     }
                     _ if !out.is_empty() => {
                         breaker.release(out.swap_remove(random.below(out.len() as u64) as usize));

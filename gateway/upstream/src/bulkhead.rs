@@ -50,8 +50,8 @@ impl Drop for Waiting<'_> {
 impl Bulkhead {
     pub(crate) fn new(config: &BulkheadConfig, gauge: Gauge) -> Self {
         let most = config.max_in_flight.min(Semaphore::MAX_PERMITS);
-        let share = (most > 0 && config.tenant_share < 1.0)
-            .then(|| ((most as f64 * config.tenant_share) as usize).max(1));
+        let share =
+            (most > 0 && config.tenant_share < 1.0).then(|| ((most as f64 * config.tenant_share) as usize).max(1));
         Self {
             places: (most > 0).then(|| Arc::new(Semaphore::new(most))),
             share,

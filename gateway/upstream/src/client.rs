@@ -91,7 +91,7 @@ impl Client {
             let (outgoing, upload) = match body.is_end_stream() {
                 true => (Outgoing::Empty, None),
                 false => {
-                    let upload = Upload::new(began);
+                    let upload = Upload::new(began, prepare::stated_length(&parts.headers));
                     (Outgoing::Once(body, upload.clone()), Some(upload))
                 }
             };

@@ -216,8 +216,7 @@ impl Config {
         }
         self.timeouts.check()?;
         self.pool.check()?;
-        self.health.check()?;
-        self.outlier.check()?;
+        self.health.check().and(self.outlier.check())?;
         self.breaker.check()?;
         self.retry.check()?;
         self.bulkhead.check()
@@ -272,7 +271,16 @@ mod tests {
             let server = Server::parse(url, 1).expect(url);
             assert_eq!((server.address.as_str(), server.scheme), (address, scheme));
         }
-        for url in ["a:1", "ftp://a:1", "http://a:1/path", "http://u:p@a:1", "http://", "http://a:99999", "http://a:0", "http://a:"] {
+        for url in [
+            "a:1",
+            "ftp://a:1",
+            "http://a:1/path",
+            "http://u:p@a:1",
+            "http://",
+            "http://a:99999",
+            "http://a:0",
+            "http://a:",
+        ] {
             assert!(Server::parse(url, 1).is_err(), "{url}");
         }
         assert!(Server::parse("http://a:1", 0).is_err());
@@ -284,10 +292,10 @@ mod tests {
         let mut config = Config::default();
         config.tls.key_file = Some("key.pem".into());
         assert!(config.check().is_err());
-        let mut config = Config::default();
+        config = Config::default();
         config.timeouts.header = "no header".into();
         assert!(config.check().is_err());
-        let mut config = Config::default();
+        config = Config::default();
         config.breaker.failure_ratio = 1.5;
         assert!(config.check().is_err());
     }

@@ -42,7 +42,9 @@ pub(crate) async fn open(
 
 async fn reach(member: &Member, within: Duration) -> Result<TcpStream, Failure> {
     let stream = match member.address {
-        Some(address) => TcpStream::connect(address).await.map_err(|error| Failure::caused(FailureKind::Connect, error)),
+        Some(address) => {
+            TcpStream::connect(address).await.map_err(|error| Failure::caused(FailureKind::Connect, error))
+        }
         None => {
             let found = tokio::net::lookup_host(&member.server.address).await;
             let addresses: Vec<SocketAddr> =

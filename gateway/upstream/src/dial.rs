@@ -18,7 +18,8 @@ use crate::connect;
 use crate::failure::{Failure, FailureKind};
 use crate::lease::{Lease, Link};
 use crate::member::Speaks;
-use crate::pool::{Checkout, Given, Place, Pool};
+use crate::place::{Checkout, Given, Place};
+use crate::pool::Pool;
 
 /// How often an HTTP/2 connection with streams is asked whether it still lives, and how long it may take.
 const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));

@@ -122,9 +122,7 @@ impl From<Failure> for Error {
             }
             Kind::Tls => (502, "gateway.upstream_tls", "the service behind this route could not prove who it is"),
             Kind::Reset => (502, "gateway.upstream_unreachable", "the service behind this route broke off"),
-            Kind::Protocol => {
-                (502, "gateway.upstream_protocol", "the service behind this route gave no valid answer")
-            }
+            Kind::Protocol => (502, "gateway.upstream_protocol", "the service behind this route gave no valid answer"),
             Kind::FirstByteTimeout | Kind::BodyTimeout => {
                 (504, "gateway.upstream_timeout", "the service behind this route did not answer in time")
             }

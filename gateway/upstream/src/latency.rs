@@ -42,10 +42,15 @@ impl PeakEwma {
         self.average.store(next.to_bits(), Ordering::Relaxed);
     }
 
-    /// Returns what another request would cost, with so many in flight. What was slow long ago is tried again.
+    /// Returns what another request would cost, with so many in flight. What was slow long ago is tried
+    /// again, and what is new is tried with one request.
     pub(crate) fn cost(&self, now: Instant, in_flight: u32) -> f64 {
+        let stamp = self.stamp.load(Ordering::Relaxed);
+        if stamp == 0 && in_flight == 0 {
+            return 0.0;
+        }
         let average = f64::from_bits(self.average.load(Ordering::Relaxed));
-        let idle = self.at(now).saturating_sub(self.stamp.load(Ordering::Relaxed)) as f64;
+        let idle = self.at(now).saturating_sub(stamp) as f64;
         average * (-idle / DECAY).exp() * f64::from(in_flight + 1)
     }
 }
@@ -106,6 +111,7 @@ mod tests {
     fn a_rise_counts_at_once_and_a_fall_slowly() {
         let start = Instant::now();
         let ewma = PeakEwma::new(start);
+        assert!(ewma.cost(start, 0) < ewma.cost(start, 1), "one request finds out");
         let at = |seconds: f64| start + Duration::from_secs_f64(seconds);
         ewma.observe(at(1.0), Duration::from_millis(10));
         ewma.observe(at(1.1), Duration::from_millis(100));

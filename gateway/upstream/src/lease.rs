@@ -10,7 +10,8 @@ use tokio::task::AbortHandle;
 
 use crate::alarm::Alarm;
 use crate::outgoing::Outgoing;
-use crate::pool::{Place, Pool};
+use crate::place::Place;
+use crate::pool::Pool;
 
 /// An HTTP/1.1 connection.
 pub(crate) struct Link {
@@ -82,7 +83,9 @@ impl Lease {
     /// Gives the connection back after a whole answer; `whole` says that the request was sent to its end.
     pub(crate) fn finish(mut self, whole: bool, now: Instant) {
         match self.line.take() {
-            Some(Line::Link(link)) if whole && self.place.is_none() => self.pool.give_back(link, self.alarm.take(), now),
+            Some(Line::Link(link)) if whole && self.place.is_none() => {
+                self.pool.give_back(link, self.alarm.take(), now)
+            }
             line => self.line = line,
         }
     }

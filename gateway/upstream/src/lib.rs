@@ -24,6 +24,7 @@ mod member;
 mod metrics;
 mod outgoing;
 mod outlier;
+mod place;
 mod pool;
 mod prepare;
 mod random;
@@ -39,7 +40,9 @@ mod window;
 pub use answer::Tunnel;
 pub use call::{Call, IDEMPOTENCY_KEY};
 pub use client::Client;
-pub use config::{Balance, Config, HostHeader, Protocol, Scheme, Server, ServerConfig, Timeouts, TlsConfig, WeightedServer};
+pub use config::{
+    Balance, Config, HostHeader, Protocol, Scheme, Server, ServerConfig, Timeouts, TlsConfig, WeightedServer,
+};
 pub use failure::{Failure, FailureKind};
 pub use metrics::Metrics;
 pub use settings::{BreakerConfig, BulkheadConfig, HealthConfig, OutlierConfig, PoolConfig, RetryConfig};

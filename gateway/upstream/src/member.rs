@@ -88,10 +88,7 @@ impl Member {
             (Protocol::Http1, _) | (_, Scheme::Http) => Speaks::Http1,
             (Protocol::Http2 | Protocol::Auto, Scheme::Https) => Speaks::Unknown,
         };
-        let address = match server.address.parse() {
-            Ok(address) => Some(address),
-            Err(_) => None,
-        };
+        let address = server.address.parse().ok();
         Ok(Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             host: HeaderValue::try_from(authority.as_str()).map_err(|_| wrong())?,
@@ -148,7 +145,8 @@ impl Members {
     pub(crate) fn from(servers: &[Server], before: &Self, protocol: Protocol, tls: &TlsConfig) -> Result<Self> {
         let mut slots: Vec<Slot> = Vec::with_capacity(servers.len());
         for server in servers {
-            let same = |member: &Member| member.server.address == server.address && member.server.scheme == server.scheme;
+            let same =
+                |member: &Member| member.server.address == server.address && member.server.scheme == server.scheme;
             if slots.iter().any(|slot| same(&slot.member)) {
                 continue;
             }
@@ -181,13 +179,22 @@ impl Members {
     }
 }
 
+const LONGEST_ROUND: usize = 4096;
+
 /// Spreads weights smoothly over one round (nginx's smooth weighted round robin).
 fn turns(weights: &[u32]) -> Box<[u16]> {
     fn gcd(a: u32, b: u32) -> u32 {
         if b == 0 { a } else { gcd(b, a % b) }
     }
     let divisor = weights.iter().copied().fold(0, gcd).max(1);
-    let weights: Vec<i64> = weights.iter().map(|weight| i64::from(weight / divisor)).collect();
+    let sum: u64 = weights.iter().map(|weight| u64::from(weight / divisor)).sum();
+    // Equal shares, or more servers than a round is worth spreading for.
+    if sum == weights.len() as u64 || weights.len() > LONGEST_ROUND {
+        return (0..weights.len()).map(|index| index as u16).collect();
+    }
+    let scale = (LONGEST_ROUND as f64 / sum as f64).min(1.0);
+    let scaled = |weight: &u32| ((f64::from(weight / divisor) * scale) as i64).max(1);
+    let weights: Vec<i64> = weights.iter().map(scaled).collect();
     let all: i64 = weights.iter().sum();
     let mut current = vec![0_i64; weights.len()];
     let mut turns = Vec::with_capacity(all as usize);
@@ -223,6 +230,8 @@ mod tests {
         assert_eq!(*turns(&[5, 1, 1]), [0, 0, 1, 0, 2, 0, 0]);
         assert_eq!(*turns(&[10, 10]), [0, 1]);
         assert!(turns(&[]).is_empty());
+        let long: Vec<u32> = (1..=1000).collect();
+        assert!((1000..=6000).contains(&turns(&long).len()));
     }
 
     #[test]

@@ -73,9 +73,7 @@ impl Metrics {
 
     pub(crate) fn upstream(&self, upstream: &str) -> UpstreamMetrics {
         let name = Name { upstream: upstream.to_owned() };
-        let outcome = |outcome| {
-            self.attempts.get_or_create_owned(&Outcome { upstream: upstream.to_owned(), outcome })
-        };
+        let outcome = |outcome| self.attempts.get_or_create_owned(&Outcome { upstream: upstream.to_owned(), outcome });
         UpstreamMetrics {
             name: upstream.to_owned(),
             attempts: self.attempts.clone(),

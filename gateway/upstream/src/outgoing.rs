@@ -29,6 +29,8 @@ pub(crate) struct Upload {
     stage: AtomicU8,
     /// Milliseconds from `since` to the last thing that happened.
     last: AtomicU64,
+    /// Bytes that are still to come, of a body whose length was stated: nobody asks for more then.
+    left: AtomicU64,
     since: Instant,
     error: Mutex<Option<axum::Error>>,
 }
@@ -48,10 +50,12 @@ pub(crate) enum Stage {
 }
 
 impl Upload {
-    pub(crate) fn new(now: Instant) -> Arc<Self> {
+    /// Starts to watch a body of the length that the request's head states, if it does.
+    pub(crate) fn new(now: Instant, length: Option<u64>) -> Arc<Self> {
         Arc::new(Self {
             stage: AtomicU8::new(Stage::Server as u8),
             last: AtomicU64::new(0),
+            left: AtomicU64::new(length.unwrap_or(u64::MAX)),
             since: now,
             error: Mutex::new(None),
         })
@@ -95,7 +99,10 @@ impl Upload {
                 Poll::Pending
             }
             Poll::Ready(Some(Ok(frame))) => {
-                self.turn(if ended { Stage::Done } else { Stage::Server });
+                let came = frame.data_ref().map_or(0, |data| data.len() as u64);
+                let left = self.left.load(Ordering::Relaxed).saturating_sub(came);
+                self.left.store(left, Ordering::Relaxed);
+                self.turn(if ended || left == 0 { Stage::Done } else { Stage::Server });
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(None) => {

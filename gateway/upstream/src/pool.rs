@@ -18,6 +18,7 @@ use crate::alarm::Alarm;
 use crate::lease::{Lease, Link, Stream};
 use crate::member::{Member, Speaks};
 use crate::outgoing::Outgoing;
+use crate::place::{Checkout, Given, Place};
 
 /// How much a pool may hold.
 #[derive(Clone, Debug)]
@@ -60,31 +61,6 @@ struct Shared {
     allowed: Arc<AtomicUsize>,
     used: u64,
     idle_since: Instant,
-}
-
-/// What a waiter gets.
-pub(crate) enum Given {
-    /// A connection that is free again.
-    Link(Link),
-    /// A place on a shared connection.
-    Stream(Lease),
-    /// The right to open one.
-    Place(Place),
-}
-
-/// What there is for a request.
-pub(crate) enum Checkout {
-    Ready(Lease),
-    Dial(Place),
-    Wait(oneshot::Receiver<Given>),
-    Full,
-}
-
-/// One connection's place among those allowed, from its opening to its end.
-pub(crate) struct Place {
-    pool: Arc<Pool>,
-    pub id: u64,
-    dialing: bool,
 }
 
 impl Pool {
@@ -148,7 +124,20 @@ impl Pool {
         state.dialing += 1;
         state.next_id += 1;
         self.connections.inc();
-        Place { pool: self.clone(), id: state.next_id, dialing: true }
+        Place::new(self.clone(), state.next_id)
+    }
+
+    /// Frees the place of a connection that ended, or of one that did not come about (`failed`).
+    pub(crate) fn free(self: &Arc<Self>, id: u64, failed: bool) {
+        let mut state = self.lock();
+        state.open -= 1;
+        self.connections.dec();
+        if failed {
+            state.dialing -= 1;
+        }
+        state.idle.retain(|link| link.id != id);
+        state.shared.retain(|shared| shared.id != id);
+        self.serve(&mut state, failed);
     }
 
     fn stream(self: &Arc<Self>, state: &mut State, now: Instant) -> Option<Lease> {
@@ -235,8 +224,11 @@ impl Pool {
                             state.end_stream(id);
                         }
                     }
-                    Given::Place(mut place) => {
-                        place.undo(state);
+                    Given::Place(place) => {
+                        place.forget();
+                        state.open -= 1;
+                        state.dialing -= 1;
+                        self.connections.dec();
                     }
                 }
             }
@@ -310,43 +302,5 @@ impl State {
         if let Some(shared) = self.shared.iter_mut().find(|shared| shared.id == id) {
             shared.streams = shared.streams.saturating_sub(1);
         }
-    }
-}
-
-impl Place {
-    pub(crate) fn pool(&self) -> &Arc<Pool> {
-        &self.pool
-    }
-
-    /// The connection is open; from now on the place only counts it.
-    pub(crate) fn dialed(&mut self) {
-        self.dialing = false;
-    }
-
-    /// Gives it up while the pool is locked.
-    fn undo(&mut self, state: &mut State) {
-        state.open -= 1;
-        state.dialing -= 1;
-        self.pool.connections.dec();
-        self.id = 0;
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if self.id == 0 {
-            return;
-        }
-        let pool = self.pool.clone();
-        let mut state = pool.lock();
-        state.open -= 1;
-        pool.connections.dec();
-        if self.dialing {
-            state.dialing -= 1;
-        }
-        let id = self.id;
-        state.idle.retain(|link| link.id != id);
-        state.shared.retain(|shared| shared.id != id);
-        pool.serve(&mut state, self.dialing);
     }
 }

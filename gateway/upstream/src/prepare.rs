@@ -26,7 +26,8 @@ pub(crate) fn check(parts: &mut Parts, body: &Body, upgrade: bool) -> Result<(),
         return Err(unsendable("CONNECT is not proxied"));
     }
     let path = parts.uri.path_and_query().map_or("", PathAndQuery::as_str);
-    if !path.starts_with('/') && !(path == "*" && parts.method == Method::OPTIONS) {
+    let is_target = path.starts_with('/') || (path == "*" && parts.method == Method::OPTIONS);
+    if !is_target {
         return Err(unsendable("the target is not a path"));
     }
     // A target that starts with `//` could be read as an authority; a path keeps it one.
@@ -78,6 +79,11 @@ fn set_length(headers: &mut HeaderMap, body: &Body) {
     }
 }
 
+/// Returns the length that a checked head states.
+pub(crate) fn stated_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH).and_then(length)
+}
+
 fn length(value: &HeaderValue) -> Option<u64> {
     let digits = value.to_str().ok().filter(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
     digits.and_then(|text| text.parse().ok())
@@ -114,8 +120,9 @@ pub(crate) fn as_http2(request: &mut Request<Outgoing>, member: &Member, host: H
         HostHeader::Original => request.headers().get(HOST),
     };
     let authority = match stated {
-        Some(host) => Authority::try_from(host.as_bytes())
-            .map_err(|error| Failure::caused(FailureKind::Unsendable, error))?,
+        Some(host) => {
+            Authority::try_from(host.as_bytes()).map_err(|error| Failure::caused(FailureKind::Unsendable, error))?
+        }
         None => member.authority.clone(),
     };
     let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));

@@ -135,7 +135,7 @@ impl Replayed {
     }
 
     pub(crate) fn size_hint(&self) -> SizeHint {
-        lock(&self.kept).size.clone()
+        lock(&self.kept).size
     }
 }
 
@@ -148,8 +148,8 @@ mod tests {
 
     use super::*;
 
-    fn body(parts: &[&'static str]) -> Body {
-        Body::from_stream(stream::iter(parts.to_vec().into_iter().map(Ok::<_, std::io::Error>)))
+    fn body<const N: usize>(parts: [&'static str; N]) -> Body {
+        Body::from_stream(stream::iter(parts.map(Ok::<_, std::io::Error>)))
     }
 
     async fn read(replayed: &mut Replayed, most: usize) -> String {
@@ -166,7 +166,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_second_sending_has_all_of_it_from_the_start() {
-        let replay = Replay::new(body(&["one ", "two ", "three"]), 100);
+        let replay = Replay::new(body(["one ", "two ", "three"]), 100);
         let mut first = replay.start();
         assert_eq!(read(&mut first, 2).await, "one two ");
         let mut second = replay.start();
@@ -178,7 +178,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_too_long_is_sent_once() {
-        let replay = Replay::new(body(&["0123456789", "0123456789", "end"]), 15);
+        let replay = Replay::new(body(["0123456789", "0123456789", "end"]), 15);
         assert!(replay.can_repeat());
         let mut first = replay.start();
         assert_eq!(read(&mut first, 9).await, "01234567890123456789end");

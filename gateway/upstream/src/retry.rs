@@ -21,6 +21,7 @@ use crate::attempt::{Among, Shot};
 use crate::client::{Answered, Client, is_good};
 use crate::failure::{Failure, FailureKind};
 use crate::outgoing::{Outgoing, Upload};
+use crate::prepare::stated_length;
 use crate::random::Random;
 use crate::replay::Replay;
 use crate::settings::RetryConfig;
@@ -160,7 +161,7 @@ impl<'a> Volley<'a> {
         match &self.replay {
             None => (Request::from_parts(self.parts.clone(), Outgoing::Empty), None),
             Some(replay) => {
-                let upload = Upload::new(Instant::now());
+                let upload = Upload::new(Instant::now(), stated_length(&self.parts.headers));
                 let body = Outgoing::Again(replay.start(), upload.clone());
                 (Request::from_parts(self.parts.clone(), body), Some(upload))
             }

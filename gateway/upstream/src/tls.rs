@@ -56,8 +56,7 @@ impl Tls {
         let mut client = match (&config.certificate_file, &config.key_file) {
             (Some(certificate), Some(key)) => {
                 let chain = certificates(certificate)?;
-                let key_der =
-                    PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key).source_error(error))?;
+                let key_der = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key).source_error(error))?;
                 builder
                     .with_client_auth_cert(chain, key_der)
                     .map_err(|error| unreadable(certificate).source_error(error))?

@@ -67,13 +67,13 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// There is no answer.
-    pub(crate) fn failed(mut self, member: &Member, kind: FailureKind, now: Instant) {
+    /// There is no answer; `sent` says whether the request had a connection.
+    pub(crate) fn failed(mut self, member: &Member, kind: FailureKind, sent: bool, now: Instant) {
         self.upstream.metrics.failed(kind);
         if kind.before_request() {
             self.judge_shared(now, false);
             self.blame(member, Blame::Server, now);
-        } else if kind.of_server() {
+        } else if kind.of_server() || (sent && kind == FailureKind::Deadline) {
             self.judge_own(now, false);
             self.blame(member, Blame::Tenant(self.tenant), now);
         }

@@ -186,6 +186,14 @@ pub(crate) fn control_payload(frame: &[u8]) -> impl Iterator<Item = u8> + '_ {
     payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask)
 }
 
+/// Returns a fresh masking key (RFC 6455 section 5.3).
+pub(crate) fn mask() -> [u8; 4] {
+    let mut mask = [0; 4];
+    // Without a good source it is all zeros, which is a key like any other.
+    let _ = aws_lc_rs::rand::fill(&mut mask);
+    mask
+}
+
 /// Writes a control frame; `mask` is a fresh key where a client speaks.
 pub(crate) fn write_control(out: &mut Vec<u8>, kind: Control, payload: &[u8], mask: Option<[u8; 4]>) {
     let payload = &payload[..payload.len().min(LONGEST_CONTROL)];

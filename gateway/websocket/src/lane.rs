@@ -8,7 +8,8 @@ use std::task::{Context, Poll, ready};
 
 use hyper::rt::{Read, ReadBuf, Write};
 
-use crate::frame::{Control, Frames, LONGEST_HEAD, Step, Violation, control_payload, write_control};
+use crate::frame::{Control, Frames, LONGEST_HEAD, Step, Violation, control_payload, mask, write_control};
+use crate::sockets::Fresh;
 
 /// How much is read at once; what one direction may keep for a slow reader.
 const ROOM: usize = 16 * 1024;
@@ -61,19 +62,8 @@ pub(crate) struct Lane {
     pub(crate) refused: bool,
     /// How many of the gateway's pings this side has not answered.
     pub(crate) unanswered: u32,
-    /// What has come since this was last looked at: bytes, and frames that are not answers to the gateway.
-    pub(crate) bytes: u64,
-    pub(crate) new_frames: u64,
-    /// Whether anything has come that is not an answer to the gateway.
-    pub(crate) moved: bool,
-}
-
-/// Returns a fresh masking key (RFC 6455 section 5.3).
-fn mask() -> [u8; 4] {
-    let mut mask = [0; 4];
-    // Without a good source it is all zeros, which is a key like any other.
-    let _ = aws_lc_rs::rand::fill(&mut mask);
-    mask
+    /// What has come since this was last looked at.
+    pub(crate) fresh: Fresh,
 }
 
 impl Lane {
@@ -94,9 +84,7 @@ impl Lane {
             shut: false,
             refused: false,
             unanswered: 0,
-            bytes: 0,
-            new_frames: 0,
-            moved: false,
+            fresh: Fresh::default(),
         }
     }
 
@@ -206,12 +194,8 @@ impl Lane {
             (self.ended, self.begun) = (true, Vec::new());
             return Poll::Ready(Ok(()));
         }
-        self.bytes += read as u64;
-        let judged = self.judge(&mut room[..kept + read]);
-        let (passes, broken) = match judged {
-            Ok(passes) => (passes, None),
-            Err((passes, violation)) => (passes, Some(violation)),
-        };
+        self.fresh.bytes += read as u64;
+        let (passes, broken) = self.judge(&mut room[..kept + read]);
         if passes > 0 && !self.refused {
             self.pass(context, to, &room[..passes]);
         }
@@ -223,21 +207,21 @@ impl Lane {
         Poll::Ready(broken.map_or(Ok(()), Err))
     }
 
-    /// Moves what passes to the front, keeps the beginning of a frame, and says how much passes.
-    fn judge(&mut self, bytes: &mut [u8]) -> Result<usize, (usize, Violation)> {
+    /// Moves what passes to the front, keeps the beginning of a frame, and says how much passes and what is broken.
+    fn judge(&mut self, bytes: &mut [u8]) -> (usize, Option<Violation>) {
         let (mut at, mut out) = (0, 0);
         // What comes behind the gateway's own Close does not pass.
         let mut passing = self.mode == Mode::Passing;
         while at < bytes.len() && self.mode != Mode::Deaf {
-            let step = self.frames.step(&bytes[at..]).map_err(|violation| (out, violation))?;
-            let (len, passes) = match step {
-                Step::More => break,
-                Step::Data { len, begins } => {
-                    self.new_frames += u64::from(begins);
-                    self.moved = true;
+            let (len, passes) = match self.frames.step(&bytes[at..]) {
+                Err(violation) => return (out, Some(violation)),
+                Ok(Step::More) => break,
+                Ok(Step::Data { len, begins }) => {
+                    self.fresh.frames += u64::from(begins);
+                    self.fresh.moved = true;
                     (len, true)
                 }
-                Step::Control { kind, len } => (len, self.control(kind, &bytes[at..at + len], passing)),
+                Ok(Step::Control { kind, len }) => (len, self.control(kind, &bytes[at..at + len], passing)),
             };
             if passing && passes {
                 if at != out {
@@ -250,7 +234,7 @@ impl Lane {
         }
         // An empty vector of some capacity is what an idle socket should not keep.
         self.begun = if at < bytes.len() && self.mode != Mode::Deaf { bytes[at..].to_vec() } else { Vec::new() };
-        Ok(out)
+        (out, None)
     }
 
     /// Looks at a control frame, and says whether it passes.
@@ -265,14 +249,11 @@ impl Lane {
                 // Nothing may follow it (5.5.1).
                 self.mode = Mode::Deaf;
                 self.closed |= passing;
-                if passing {
-                    self.farewell = None;
-                }
             }
             Control::Ping | Control::Pong => {}
         }
-        self.new_frames += 1;
-        self.moved = true;
+        self.fresh.frames += 1;
+        self.fresh.moved = true;
         true
     }
 
@@ -296,9 +277,7 @@ impl Lane {
                 written => (self.taken, self.unflushed) = (self.taken + written, true),
             }
         }
-        if !self.waiting.is_empty() {
-            (self.waiting, self.taken) = (Vec::new(), 0);
-        }
+        (self.waiting, self.taken) = (Vec::new(), 0);
         if self.unflushed {
             ready!(Pin::new(&mut *to).poll_flush(context))?;
             self.unflushed = false;

@@ -3,7 +3,6 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use crate::config::Config;
 use crate::frame::{Frames, Rules, Violation};
 use crate::lane::Lane;
 use crate::pace::Pace;
-use crate::sockets::{Place, Reason};
+use crate::sockets::{Place, Reason, Tally};
 
 /// The codes of the gateway's own Close frames (RFC 6455 section 7.4, IANA's registry; 4401 is ours).
 mod code {
@@ -64,7 +63,7 @@ struct Relay<'a> {
     deadline: Option<Instant>,
     last_words: bool,
     end: Ended<'a>,
-    counters: &'a crate::sockets::Tally,
+    counters: &'a Tally,
 }
 
 /// Passes frames until the socket has ended, and says why it did. `ending` tells of ends from elsewhere.
@@ -100,8 +99,7 @@ where
         counters: place.sockets().tally(),
     };
     let mut ending = pin!(ending);
-    let mut alarm = Box::pin(sleep_until(now));
-    let mut told = false;
+    let (mut alarm, mut told) = (Box::pin(sleep_until(now)), false);
     poll_fn(|context| {
         let now = Instant::now();
         if !told && let Poll::Ready(reason) = ending.as_mut().poll(context) {
@@ -160,20 +158,17 @@ impl Relay<'_> {
     /// Adds up what has come since the last look.
     fn account(&mut self, held: bool, now: Instant) {
         for (side, lane) in [&mut self.up, &mut self.down].into_iter().enumerate() {
+            let fresh = std::mem::take(&mut lane.fresh);
             // Who is not read cannot be heard.
-            if lane.bytes > 0 || lane.blocked() || (side == 0 && held) {
+            if fresh.bytes > 0 || lane.blocked() || (side == 0 && held) {
                 (self.heard[side], self.asked[side]) = (now, None);
-                self.counters.bytes[side].fetch_add(std::mem::take(&mut lane.bytes), Ordering::Relaxed);
             }
-            if std::mem::take(&mut lane.moved) {
+            if fresh.moved {
                 self.passed = now;
             }
-            if lane.new_frames > 0 {
-                let frames = std::mem::take(&mut lane.new_frames);
-                self.counters.frames[side].fetch_add(frames, Ordering::Relaxed);
-                if side == 0 {
-                    self.pace.took(frames, now);
-                }
+            self.counters.came(side, &fresh);
+            if side == 0 && fresh.frames > 0 {
+                self.pace.took(fresh.frames, now);
             }
         }
     }
@@ -284,8 +279,7 @@ impl Relay<'_> {
     fn due(&self, now: Instant, held: bool) -> Instant {
         let mut due = now + FAR;
         if let Some(deadline) = self.deadline {
-            let later = deadline + self.patience / 4;
-            return if now < deadline { deadline } else { later };
+            return if now < deadline { deadline } else { deadline + self.patience / 4 };
         }
         if let Some(idle) = self.idle {
             due = due.min(self.passed + idle);

@@ -103,9 +103,28 @@ pub struct Counts {
 pub(crate) struct Tally {
     opened: AtomicU64,
     refused: AtomicU64,
-    pub(crate) bytes: [AtomicU64; 2],
-    pub(crate) frames: [AtomicU64; 2],
+    bytes: [AtomicU64; 2],
+    frames: [AtomicU64; 2],
     ended: [AtomicU64; 13],
+}
+
+/// What has come.
+#[derive(Debug, Default)]
+pub(crate) struct Fresh {
+    pub(crate) bytes: u64,
+    pub(crate) frames: u64,
+    /// Whether any of it was not an answer to the gateway.
+    pub(crate) moved: bool,
+}
+
+impl Tally {
+    /// Counts what has come from a side: the client's is 0, the origin's 1.
+    pub(crate) fn came(&self, side: usize, fresh: &Fresh) {
+        if fresh.bytes > 0 {
+            self.bytes[side].fetch_add(fresh.bytes, Ordering::Relaxed);
+            self.frames[side].fetch_add(fresh.frames, Ordering::Relaxed);
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,78 +12,18 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use utoipa::ToSchema;
 
+use super::member::{Condition, Found, Member};
+
 /// How long a look may take before it counts as failed.
 pub(super) const LOOK_LIMIT: Duration = Duration::from_secs(2);
 /// How long what was found is believed.
 const BELIEVED: Duration = Duration::from_secs(1);
 
-/// How something is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// It works.
-    Healthy,
-    /// It works in part.
-    Degraded,
-    /// It does not work.
-    Unhealthy,
-}
-
-/// What a look at something found.
-#[derive(Clone, Debug)]
-pub struct Found {
-    /// How it is.
-    pub state: State,
-    /// How long it took to answer.
-    pub latency: Option<Duration>,
-    /// Since when it is so, where whoever looks knows.
-    pub since: Option<Timestamp>,
-    /// What is wrong, as a stable code; never an address or a message.
-    pub code: Option<&'static str>,
-}
-
-impl Found {
-    /// Returns that it works.
-    pub fn healthy(latency: Option<Duration>) -> Self {
-        Self { state: State::Healthy, latency, since: None, code: None }
-    }
-
-    /// Returns that it does not.
-    pub fn unhealthy(code: &'static str) -> Self {
-        Self { state: State::Unhealthy, latency: None, since: None, code: Some(code) }
-    }
-}
-
-type Looking = Pin<Box<dyn Future<Output = Found> + Send>>;
-
-/// Something outside this process that has a state.
-#[derive(Clone)]
-pub struct Member {
-    name: String,
-    required: bool,
-    look: Arc<dyn Fn() -> Looking + Send + Sync>,
-}
-
-impl Member {
-    /// Returns one that is looked at by asking.
-    pub fn new<F>(name: impl Into<String>, required: bool, look: impl Fn() -> F + Send + Sync + 'static) -> Self
-    where
-        F: Future<Output = Found> + Send + 'static,
-    {
-        Self { name: name.into(), required, look: Arc::new(move || Box::pin(look())) }
-    }
-
-    /// Returns one whose state is known already, such as from active health checks.
-    pub fn known(name: impl Into<String>, required: bool, state: impl Fn() -> Found + Send + Sync + 'static) -> Self {
-        Self::new(name, required, move || std::future::ready(state()))
-    }
-}
-
 /// One thing that was looked at.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Check {
-    status: State,
+    status: Condition,
     /// Whether the installation is unhealthy without it; otherwise it is degraded.
     required: bool,
     /// How long it took to answer, in milliseconds.
@@ -103,11 +42,11 @@ pub(super) struct Health {
     /// `healthy`, `degraded` or `unhealthy`.
     #[serde(rename = "status")]
     #[schema(rename = "status")]
-    pub state: State,
+    pub state: Condition,
     /// When it was looked at.
     timestamp: Timestamp,
     /// The state of each service that runs here, and of each upstream.
-    services: BTreeMap<String, State>,
+    services: BTreeMap<String, Condition>,
     /// More about the database and each upstream.
     checks: BTreeMap<String, Check>,
 }
@@ -117,7 +56,7 @@ pub(super) struct Health {
 struct Last {
     found: Option<(Instant, Arc<Health>)>,
     looking: Option<watch::Receiver<Option<Arc<Health>>>>,
-    since: BTreeMap<String, (State, Timestamp)>,
+    since: BTreeMap<String, (Condition, Timestamp)>,
 }
 
 /// Everything that is looked at.
@@ -216,9 +155,9 @@ fn unite(
     members: &[Member],
     found: &BTreeMap<usize, Found>,
     time: Timestamp,
-    since: &mut BTreeMap<String, (State, Timestamp)>,
+    since: &mut BTreeMap<String, (Condition, Timestamp)>,
 ) -> Health {
-    let mut overall = State::Healthy;
+    let mut overall = Condition::Healthy;
     let mut checks = BTreeMap::new();
     let mut check = |name: &str, required: bool, number: usize| {
         let one = found.get(&number).cloned().unwrap_or_else(|| Found::unhealthy("health.not_seen"));
@@ -226,7 +165,7 @@ fn unite(
         if known.0 != one.state {
             *known = (one.state, time);
         }
-        let counts = if required { one.state } else { one.state.min(State::Degraded) };
+        let counts = if required { one.state } else { one.state.min(Condition::Degraded) };
         overall = overall.max(counts);
         let check = Check {
             status: one.state,
@@ -239,7 +178,7 @@ fn unite(
         one.state
     };
     let database = check("database", true, usize::MAX);
-    let mut states: BTreeMap<String, State> = BTreeMap::new();
+    let mut states: BTreeMap<String, Condition> = BTreeMap::new();
     for (number, member) in members.iter().enumerate() {
         states.insert(member.name.clone(), check(&member.name, member.required, number));
     }
@@ -272,7 +211,7 @@ mod tests {
     #[tokio::test]
     async fn required_ones_make_it_unhealthy_and_others_degraded() {
         let away = || Found::unhealthy("gateway.upstream_unreachable");
-        let half = Found { state: State::Degraded, ..Found::healthy(None) };
+        let half = Found { state: Condition::Degraded, ..Found::healthy(None) };
         let table = [
             (member(true, Found::healthy(None)), true, "healthy"),
             (member(false, away()), true, "degraded"),
@@ -328,7 +267,7 @@ mod tests {
             let together = together.clone();
             asking.spawn(async move { together.look(time(0), start, async { true }).await.state });
         }
-        assert!(asking.join_all().await.iter().all(|state| *state == State::Healthy));
+        assert!(asking.join_all().await.iter().all(|state| *state == Condition::Healthy));
         assert_eq!(looks.load(Ordering::SeqCst), 1);
         together.look(time(0), start + Duration::from_millis(999), async { true }).await;
         assert_eq!(looks.load(Ordering::SeqCst), 1);
@@ -369,6 +308,6 @@ mod tests {
         first.abort();
         open.send(()).expect("the look goes on without whoever began it");
         let now = Instant::now();
-        assert_eq!(together.look(time(0), now, async { false }).await.state, State::Healthy);
+        assert_eq!(together.look(time(0), now, async { false }).await.state, Condition::Healthy);
     }
 }

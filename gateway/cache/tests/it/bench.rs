@@ -24,12 +24,14 @@ pub enum Reply {
     Later(Rc<Notify>, Response<Body>),
 }
 
+type Usual = Box<dyn Fn(&Request<Body>) -> Response<Body>>;
+
 /// The origin: it counts, remembers, and answers from its list, of which the last goes on.
 #[derive(Default)]
 pub struct Origin {
     pub seen: Vec<(Method, String, HeaderMap)>,
     pub replies: VecDeque<Reply>,
-    pub usual: Option<Box<dyn Fn(&Request<Body>) -> Response<Body>>>,
+    pub usual: Option<Usual>,
 }
 
 #[derive(Clone)]
@@ -75,7 +77,10 @@ impl Bench {
     }
 
     pub fn with(config: Config, policy: PolicyConfig) -> Self {
-        let clock = Clock::manual(Timestamp(1_795_219_200_000_000));
+        Self::with_clock(config, policy, Clock::manual(Timestamp(1_795_219_200_000_000)))
+    }
+
+    pub fn with_clock(config: Config, policy: PolicyConfig, clock: Clock) -> Self {
         Self {
             cache: Cache::new(&config, clock.clone(), &tokio::runtime::Handle::current()).expect("a good configuration"),
             policy: Arc::new(Policy::compile(&policy).expect("a good policy")),

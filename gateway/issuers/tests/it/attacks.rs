@@ -69,7 +69,8 @@ fn claims_with(changed: Value) -> Value {
 async fn good_tokens_of_every_kind_are_believed() {
     let scene = scene();
     for key in [&scene.es, &scene.p384, &scene.ed, &scene.rs, &scene.ps] {
-        let caller = scene.issuers.check(&key.token()).await.expect(key.algorithm());
+        let what = key.algorithm();
+        let caller = scene.issuers.check(&key.token()).await.expect(what);
         assert_eq!((&*caller.subject, caller.tenant_name.as_deref()), ("u1", Some("acme")));
         assert_eq!(caller.key_id.as_deref(), Some(key.id.as_str()));
         assert!(caller.permissions.allows("items.read"));

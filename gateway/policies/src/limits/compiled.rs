@@ -15,6 +15,7 @@ use super::lease::Terms;
 use super::metrics::Counters;
 use super::running::{Group, Limiter, Running};
 use super::shared::Spread;
+use super::verdict::{Tightest, Verdict};
 use crate::wrong;
 
 /// How many limits one route may have.
@@ -47,6 +48,8 @@ pub(super) struct Limit {
     pub running: Arc<Running>,
     pub counters: Arc<Counters>,
     pub spread: Option<Spread>,
+    /// In how many seconds a bucket fills, as clients are told.
+    window: u64,
 }
 
 /// What one limit says.
@@ -65,42 +68,6 @@ pub(super) struct Decided {
 impl Decided {
     pub fn taken(remaining: u64, debt: u64) -> Self {
         Self { wait: 0, remaining, debt, expires: 0, unavailable: false }
-    }
-}
-
-/// What the limits say of a request: whether it passes, and which limit is the tightest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Verdict(Option<Tightest>);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Tightest {
-    index: usize,
-    refused: bool,
-    unavailable: bool,
-    quota: u64,
-    remaining: u64,
-    seconds: u64,
-}
-
-impl Verdict {
-    /// Says whether a limit refuses the request.
-    pub fn is_refused(&self) -> bool {
-        self.0.is_some_and(|tightest| tightest.refused)
-    }
-
-    /// Returns the tighter of two verdicts on the same request.
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        let (Some(mine), Some(theirs)) = (self.0, other.0) else { return Self(self.0.or(other.0)) };
-        let tighter = match (mine.refused, theirs.refused) {
-            (true, true) => theirs.seconds > mine.seconds,
-            (false, false) => {
-                u128::from(theirs.remaining) * u128::from(mine.quota)
-                    < u128::from(mine.remaining) * u128::from(theirs.quota)
-            }
-            (_, refused) => refused,
-        };
-        Self(Some(if tighter { theirs } else { mine }))
     }
 }
 
@@ -232,6 +199,8 @@ impl Limit {
         let running = limiter.running(name, config.keys);
         let mut rate = Rate::new(config.requests, config.window_seconds, burst);
         (rate.generation, rate.since) = (running.next_generation(), limiter.nanos(Instant::now()));
+        let window = (u128::from(config.window_seconds) * u128::from(burst)).div_ceil(u128::from(config.requests));
+        let window = u64::try_from(window).unwrap_or(u64::MAX);
         let spread = match (config.store, limiter.redis()) {
             (Store::Local, _) => None,
             (Store::Redis, None) => return Err(wrong(format!("the limit {name} counts in Redis, and there is none"))),
@@ -246,12 +215,13 @@ impl Limit {
             name: name.into(),
             rate,
             cost,
-            keys: KeyMaker::new(parts, config.absent, limiter.seeds()),
+            keys: KeyMaker::new(parts, config.absent, limiter.seed()),
             // Before authentication nobody has a tenant.
             shared: config.shared || early,
             running,
             counters: Arc::new(limiter.metrics().of(name)),
             spread,
+            window,
         };
         Ok((limit, early))
     }
@@ -299,13 +269,13 @@ impl Limit {
             unavailable: decided.unavailable,
             quota: self.rate.burst,
             remaining: decided.remaining,
-            // Rounded up, so that nobody comes too early; a refusal is never for 0 seconds.
-            seconds: nanos.div_ceil(1_000_000_000),
+            // Rounded up, so that nobody comes too early, but for what rounding the interval up has added; a
+            // refusal is never for 0 seconds.
+            seconds: nanos.saturating_sub(1_000).div_ceil(1_000_000_000).max(u64::from(refused)),
         }))
     }
 
     fn told(&self) -> Told<'_> {
-        let window = self.rate.interval.saturating_mul(self.rate.burst).div_ceil(1_000_000_000);
-        Told { name: &self.name, quota: self.rate.burst, window }
+        Told { name: &self.name, quota: self.rate.burst, window: self.window }
     }
 }

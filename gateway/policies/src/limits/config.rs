@@ -60,7 +60,8 @@ pub enum Fields {
 #[serde(deny_unknown_fields, default)]
 pub struct LimitConfig {
     /// What is counted apart: any of `address` (IPv6 by /64), `tenant`, `user`, `credential`, `route`,
-    /// `header:NAME`, taken together.
+    /// `header:NAME`, taken together. `["header:authorization"]` with `shared = true` counts tries of a credential
+    /// before it is checked.
     pub per: Vec<String>,
     /// How many requests (or units of cost) in a window, in the long run.
     pub requests: u64,

@@ -1,3 +1,5 @@
+//! Buckets at every pace, under changed rates and extreme numbers.
+
 use super::*;
 
 const SECOND: u64 = 1_000_000_000;

@@ -98,25 +98,25 @@ impl Part {
 pub(crate) struct KeyMaker {
     pub parts: Box<[Part]>,
     pub absent: Absent,
-    seeds: [RandomState; 2],
+    seed: RandomState,
 }
 
 impl KeyMaker {
-    pub(crate) fn new(parts: Box<[Part]>, absent: Absent, seeds: [RandomState; 2]) -> Self {
-        Self { parts, absent, seeds }
+    pub(crate) fn new(parts: Box<[Part]>, absent: Absent, seed: RandomState) -> Self {
+        Self { parts, absent, seed }
     }
 
     /// Returns the fingerprint; nothing, if the limit is not for this subject.
     pub(crate) fn fingerprint(&self, subject: &Subject<'_>) -> Option<u128> {
-        let mut hashers: [DefaultHasher; 2] = [self.seeds[0].build_hasher(), self.seeds[1].build_hasher()];
+        let mut hasher: DefaultHasher = self.seed.build_hasher();
         self.feed(subject, &mut |bytes: &[u8]| {
-            for hasher in &mut hashers {
-                // With its length, so that parts do not run into each other.
-                bytes.hash(hasher);
-            }
+            // With its length, so that parts do not run into each other.
+            bytes.hash(&mut hasher);
         })?;
-        let [high, low] = hashers.map(|hasher| hasher.finish());
-        Some(u128::from(high) << 64 | u128::from(low))
+        // Twice 64 bits of one keyed state, which has 256: nobody finds two subjects that share it.
+        let high = hasher.finish();
+        hasher.write_u8(1);
+        Some(u128::from(high) << 64 | u128::from(hasher.finish()))
     }
 
     /// Returns the key in Redis, the same on every node.

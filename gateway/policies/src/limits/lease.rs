@@ -70,11 +70,14 @@ pub(crate) struct Lease {
     refuse_until: u64,
     retry_at: u64,
     full_at: u64,
+    /// The interval that `full_at` was computed with.
+    interval: u64,
 }
 
 impl Lease {
     /// Takes permits, or says what to do.
     pub(crate) fn take(&mut self, cost: u64, now: u64, terms: &Terms) -> Take {
+        self.adapt(now, terms);
         self.expire(now);
         let held = self.current.left + self.next.left;
         if held >= cost {
@@ -110,6 +113,7 @@ impl Lease {
     pub(crate) fn granted(&mut self, grant: Grant, sent: u64, now: u64, terms: &Terms) {
         self.asking = false;
         self.expire(now);
+        self.interval = terms.interval;
         // Stamped with the time of asking, which is before Redis looked: told back to Redis it never adds to what
         // Redis knows itself.
         self.full_at = sent.saturating_add(grant.debt);
@@ -127,7 +131,7 @@ impl Lease {
         if grant.granted < self.asked {
             // There are no more for now: do not ask for every request, but a few times a lease at most.
             let missing = (self.asked - grant.granted).saturating_mul(terms.interval);
-            let pause = missing.min(terms.lifetime / 4).max(grant.wait.min(MEMORY));
+            let pause = missing.min(terms.lifetime / 4).max(grant.wait).min(MEMORY);
             self.refuse_until = now.saturating_add(pause);
             self.retry_at = now.saturating_add(grant.wait.max(terms.interval));
         }
@@ -159,6 +163,16 @@ impl Lease {
     pub(crate) fn is_idle(&self, now: u64) -> bool {
         let over = |permits: &Permits| permits.left == 0 || permits.expires <= now;
         over(&self.current) && over(&self.next) && !self.asking && self.refuse_until <= now
+    }
+
+    /// Takes on a changed rate: what was taken stays taken, in units, and Redis is asked anew.
+    fn adapt(&mut self, now: u64, terms: &Terms) {
+        if self.interval != terms.interval {
+            let debt = u128::from(self.full_at.saturating_sub(now)) * u128::from(terms.interval);
+            let scaled = debt.div_ceil(u128::from(self.interval.max(1)));
+            self.full_at = now.saturating_add(u64::try_from(scaled).unwrap_or(u64::MAX));
+            (self.interval, self.refuse_until) = (terms.interval, 0);
+        }
     }
 
     fn expire(&mut self, now: u64) {

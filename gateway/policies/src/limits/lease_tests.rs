@@ -202,3 +202,31 @@ fn what_is_left_is_told_from_one_story() {
     }
     assert_eq!(before, 60 + 10 - 4);
 }
+
+#[test]
+fn the_bound_is_reached_and_not_passed() {
+    let terms = Terms { lifetime: 100 * MS, interval: MS, burst: 80 };
+    let bound = terms.burst + terms.lifetime / terms.interval;
+    let mut most = 0;
+    // Nodes that ask for all there is, as often as the bucket fills, and hold it; then all spend at once.
+    for spend in (0..400).map(|step| 1 + step * MS) {
+        let mut server = Server::default();
+        let mut nodes = Vec::new();
+        for asks in (0..).map(|turn| 1 + turn * 80 * MS).take_while(|asks| *asks <= spend).chain([spend]) {
+            let mut lease = Lease::default();
+            let wish = lease.begin(0, asks, &terms).expect("asks");
+            let grant = server.grant(Wish { ask: 80, ..wish }, &terms, asks);
+            lease.granted(grant, asks, asks, &terms);
+            nodes.push(lease);
+        }
+        let mut spent = 0;
+        for lease in &mut nodes {
+            while matches!(lease.take(1, spend, &terms), Take::Taken { .. }) {
+                spent += 1;
+            }
+        }
+        assert!(spent <= bound, "{spent} at {spend}");
+        most = most.max(spent);
+    }
+    assert!(most + 2 >= bound, "{most} of {bound}");
+}

@@ -29,7 +29,7 @@ struct Inner {
     epoch: Instant,
     namespace: Box<str>,
     fields: Fields,
-    seeds: [RandomState; 2],
+    seed: RandomState,
     limits: Mutex<HashMap<String, Arc<Running>>>,
     redis: Option<Arc<Redis>>,
     metrics: LimitMetrics,
@@ -49,7 +49,7 @@ impl Limiter {
             epoch: Instant::now(),
             namespace: config.namespace.as_str().into(),
             fields: config.fields,
-            seeds: [RandomState::new(), RandomState::new()],
+            seed: RandomState::new(),
             limits: Mutex::default(),
             redis: redis_url.map(|url| Redis::open(url, timeout, runtime)).transpose()?,
             metrics: LimitMetrics::register(registry),
@@ -74,8 +74,8 @@ impl Limiter {
         &self.0.namespace
     }
 
-    pub(super) fn seeds(&self) -> [RandomState; 2] {
-        self.0.seeds.clone()
+    pub(super) fn seed(&self) -> RandomState {
+        self.0.seed.clone()
     }
 
     pub(super) fn redis(&self) -> Option<&Arc<Redis>> {
@@ -158,12 +158,8 @@ impl Group {
             return lease.clone();
         }
         if leases.len() >= self.keys.div_ceil(LEASE_SHARDS) {
-            leases.retain(|_, lease| !lease.is_idle(now));
-            if leases.len() >= self.keys.div_ceil(LEASE_SHARDS)
-                && let Some(any) = leases.keys().next().copied()
-            {
-                leases.remove(&any);
-            }
+            let victim = leases.iter().take(8).min_by_key(|(_, lease)| !lease.is_idle(now)).map(|(key, _)| *key);
+            victim.and_then(|key| leases.remove(&key));
         }
         leases.entry(key).or_default().clone()
     }

@@ -1,3 +1,5 @@
+//! Tables that are too small for what comes: nobody gains by that.
+
 use super::super::gcra::Rate;
 use super::*;
 

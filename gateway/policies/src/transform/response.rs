@@ -89,14 +89,16 @@ impl ResponseTransform {
         let Prepared { headers, json, .. } = prepared;
         let changed = self.json.as_ref().filter(|_| self.is_for(&response));
         if let Some(plan) = changed {
-            let readable = !is_encoded(response.headers()) && response.status() != StatusCode::PARTIAL_CONTENT;
+            let bodiless = response.status() == StatusCode::NOT_MODIFIED;
+            let partial = response.status() == StatusCode::PARTIAL_CONTENT;
+            let readable = bodiless || !partial && !is_encoded(response.headers());
             if !readable && plan.on_invalid() == OnInvalid::Fail {
                 // It was asked for otherwise; what is to be hidden must not pass compressed.
                 return Err(BodyFault::ResponseNotJson.error());
             }
             if readable {
                 self.mark(response.headers_mut());
-                if method != Method::HEAD && response.status() != StatusCode::NOT_MODIFIED {
+                if method != Method::HEAD && !bodiless {
                     let filter = JsonFilter::new(plan.clone(), json);
                     response =
                         response.map(|body| filter.over(body, BodyFault::ResponseNotJson, FaultWatch::default()));

@@ -81,6 +81,34 @@ async fn tenants_never_share_a_count_unless_it_is_said() {
 }
 
 #[tokio::test]
+async fn a_tenant_that_floods_a_limit_with_keys_pushes_nobody_of_another_tenant_out() {
+    let ground = Ground::new("");
+    let text = r#"l = { per = ["header:x-key"], requests = 5, window_seconds = 1000, keys = 8 }"#;
+    let limits = ground.limits(text, &named(&["l"]), "r").expect("compiles");
+    let now = Instant::now();
+    let (loud, quiet) = (TenantId::new(), TenantId::new());
+    let mut alone = Vec::new();
+    for flooded in [false, true] {
+        let quiet = if flooded { quiet } else { TenantId::new() };
+        let mut seen = Vec::new();
+        for turn in 0_u64..600 {
+            let mut headers = HeaderMap::new();
+            if flooded {
+                for key in 0..5 {
+                    headers.insert("x-key", http::HeaderValue::from(turn * 5 + key));
+                    after(&limits, &Subject { tenant: Some(loud), headers: &headers, ..ground.subject() }, now).await;
+                }
+            }
+            headers.insert("x-key", http::HeaderValue::from(turn % 6));
+            let subject = Subject { tenant: Some(quiet), headers: &headers, ..ground.subject() };
+            seen.push(after(&limits, &subject, now).await);
+        }
+        if flooded { assert_eq!(seen, alone) } else { alone = seen }
+    }
+    assert_eq!(alone.iter().filter(|verdict| !verdict.is_refused()).count(), 30);
+}
+
+#[tokio::test]
 async fn routes_share_a_limit_unless_it_counts_per_route() {
     let ground = Ground::new("");
     let text = r#"

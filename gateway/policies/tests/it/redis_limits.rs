@@ -279,3 +279,24 @@ async fn a_limit_in_redis_starts_without_redis_too() {
     node.redis_is(true).await;
     assert_eq!(exhaust(std::slice::from_ref(&node), TenantId::new()).await, 60);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_rate_reaches_redis_and_grants_nothing_extra() {
+    let Some(redis) = RedisServer::start().await else { return };
+    let text = STILL.replace("MODE", "local");
+    let mut nodes = nodes(&redis, &text, 2).await;
+    let tenant = TenantId::new();
+    assert_eq!(exhaust(&nodes, tenant).await, 60);
+    let reload = |nodes: &mut Vec<Node>, requests: u64| {
+        for node in nodes {
+            let text = text.replace("requests = 60", &format!("requests = {requests}"));
+            let definitions = toml::from_str(&text).expect("TOML");
+            let uses = [LimitUse::Name("l".to_owned())];
+            node.limits = Limits::compile(&node.limiter, &definitions, &uses, "r").expect("compiles");
+        }
+    };
+    reload(&mut nodes, 90);
+    assert_eq!(exhaust(&nodes, tenant).await, 30, "90, of which 60 are taken");
+    reload(&mut nodes, 45);
+    assert_eq!(exhaust(&nodes, tenant).await, 0);
+}

@@ -78,7 +78,8 @@ pub(crate) fn stream(dice: &mut Dice) -> Stream {
 fn request(dice: &mut Dice, bytes: &mut Vec<u8>) -> bool {
     let mut sound = true;
     let add = |bytes: &mut Vec<u8>, text: &str| bytes.extend_from_slice(text.as_bytes());
-    if dice.one_in(8) {
+    if dice.one_in(40) {
+        sound = false;
         add(bytes, "\r\n");
     }
     let (method, mut target) = (dice.pick(METHODS), dice.pick(TARGETS));

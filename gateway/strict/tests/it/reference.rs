@@ -63,7 +63,6 @@ fn field(line: &[u8]) -> Result<(String, Vec<u8>), String> {
 }
 
 fn request(bytes: &[u8]) -> Result<(Read, &[u8]), String> {
-    let bytes = bytes.strip_prefix(b"\r\n").unwrap_or(bytes);
     let (lines, rest) = lines(bytes)?.ok_or("half a head")?;
     let first = String::from_utf8(lines[0].clone()).map_err(|_| "a first line that is not ASCII")?;
     let words: Vec<&str> = first.split(' ').collect();

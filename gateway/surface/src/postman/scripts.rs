@@ -1,9 +1,11 @@
 //! The scripts of a request: what is checked of its answer, and which ids are kept for later. Not for
 //! what is sent.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
-use super::{Hints, Request, written_out};
+use super::{Hints, Request};
 use crate::diff::follow;
 
 /// Returns the script that runs before a request: it leaves it out unless `run_all` is set, waits
@@ -134,4 +136,40 @@ fn captures(request: &Request<'_>, made: Option<String>) -> Vec<String> {
 
 fn event(listen: &str, lines: Vec<String>) -> Value {
     json!({ "listen": listen, "script": { "type": "text/javascript", "exec": lines } })
+}
+
+/// Returns a schema with its references written out, unless that would be long or never end.
+fn written_out(document: &Value, schema: &Value) -> Option<Value> {
+    let mut room = 400usize;
+    inline(document, schema, &mut BTreeSet::new(), &mut room)
+}
+
+fn inline(document: &Value, schema: &Value, open: &mut BTreeSet<String>, room: &mut usize) -> Option<Value> {
+    *room = room.checked_sub(1)?;
+    match schema {
+        Value::Object(map) => {
+            let mut whole = Map::new();
+            if let Some(reference) = map.get("$ref").and_then(Value::as_str) {
+                if !open.insert(reference.to_owned()) {
+                    return None;
+                }
+                let target = inline(document, follow(document, schema), open, room)?;
+                open.remove(reference);
+                return Some(target);
+            }
+            for (key, value) in map {
+                // Words for people, and formats that validators know differently.
+                if ["description", "title", "examples", "example", "format", "default", "deprecated"]
+                    .contains(&key.as_str())
+                    && !value.is_object()
+                {
+                    continue;
+                }
+                whole.insert(key.clone(), inline(document, value, open, room)?);
+            }
+            Some(Value::Object(whole))
+        }
+        Value::Array(list) => list.iter().map(|one| inline(document, one, open, room)).collect(),
+        other => Some(other.clone()),
+    }
 }

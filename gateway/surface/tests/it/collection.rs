@@ -117,3 +117,24 @@ fn a_schema_without_end_is_not_checked() {
     assert!(all[0].to_string().contains("jsonSchema"));
     assert!(!all[2].to_string().contains("jsonSchema"), "a tree has no end");
 }
+
+#[test]
+fn what_takes_time_is_asked_for_again() {
+    let hint = Hint {
+        until: Some("inner.items.length > 0".into()),
+        before: vec!["// first".into()],
+        token: Some("other".into()),
+        ..Hint::default()
+    };
+    let hints = Hints { operations: [("list".to_owned(), hint)].into(), first: vec!["Begin".into()], ..Hints::default() };
+    let collection = surface::collection(&document(), &hints);
+    let all = requests(&collection);
+    assert_eq!(all[1]["event"][0]["listen"], "prerequest");
+    assert!(all[1]["event"][0].to_string().contains("// first"));
+    let test = all[1]["event"][1]["script"]["exec"].as_array().expect("lines");
+    let lines: Vec<&str> = test.iter().filter_map(Value::as_str).collect();
+    let again = lines.iter().position(|line| line.contains("setNextRequest")).expect("asks again");
+    let checked = lines.iter().position(|line| line.contains("the status is declared")).expect("checks");
+    assert!(again < checked, "nothing is checked before it came about");
+    assert_eq!(all[1]["request"]["auth"]["bearer"][0]["value"], "{{other}}");
+}

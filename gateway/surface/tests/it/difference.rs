@@ -42,7 +42,8 @@ fn given(operation: &mut Value) -> &mut Value {
 
 #[test]
 fn each_change_of_an_operation_has_its_weight() {
-    let table: Vec<(Weight, &str, fn(&mut Value))> = vec![
+    type Case = (Weight, &'static str, fn(&mut Value));
+    let table: Vec<Case> = vec![
         (Breaking, "the operation id `do` became \"done\"", |o| o["operationId"] = json!("done")),
         (Breaking, "the query parameter `q` is gone", |o| o["parameters"] = json!([])),
         (Breaking, "the query parameter `q` is required now", |o| o["parameters"][0]["required"] = json!(true)),
@@ -67,7 +68,7 @@ fn each_change_of_an_operation_has_its_weight() {
         (Breaking, "the body, `b` is never \"y\" any more", |o| sent(o)["properties"]["b"]["enum"] = json!(["x"])),
         (Safe, "the body, `b` may be \"z\"", |o| sent(o)["properties"]["b"]["enum"] = json!(["x", "y", "z"])),
         (Breaking, "the body, `a`: maxLength is 4 now", |o| sent(o)["properties"]["a"]["maxLength"] = json!(4)),
-        (Breaking, "the body, `a`: pattern is \"^x\" now, not null", |o| sent(o)["properties"]["a"]["pattern"] = json!("^x")),
+        (Careful, "the body, `a`: pattern is \"^x\" now, not null", |o| sent(o)["properties"]["a"]["pattern"] = json!("^x")),
         (Safe, "the answer 200: the field `c` is new", |o| given(o)["properties"]["c"] = json!({})),
         (Breaking, "the answer 200: the field `b` is gone", |o| drop(given(o)["properties"].as_object_mut().map(|all| all.remove("b")))),
         (Breaking, "the answer 200: the field `a` may be missing now", |o| given(o)["required"] = json!([])),
@@ -111,4 +112,14 @@ fn a_component_is_told_once_and_circles_end() {
     let found = surface::compare(&document("3.1.0", item("/a"), schemas("string")), &document("3.1.0", item("/a"), schemas("number")));
     let lines: Vec<String> = found.iter().map(ToString::to_string).collect();
     assert_eq!(lines, ["BREAKING  schema Node: answered, `v` is number now, not string"]);
+}
+
+#[test]
+fn a_change_beneath_an_unchanged_envelope_is_found() {
+    let paths = json!({ "/a": crate::house::gives(json!({ "type": "object", "properties": { "data": to("Page") } })) });
+    let schemas = |item: Value| json!({ "Page": { "properties": { "items": { "items": to("Item") } } }, "Item": item });
+    let before = document("3.1.0", paths.clone(), schemas(json!({ "properties": { "a": {}, "b": {} } })));
+    let now = document("3.1.0", paths, schemas(json!({ "properties": { "a": {} } })));
+    let lines: Vec<String> = surface::compare(&before, &now).iter().map(ToString::to_string).collect();
+    assert_eq!(lines, ["BREAKING  schema Item: answered: the field `b` is gone"]);
 }

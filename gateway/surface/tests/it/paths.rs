@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use surface::{Access, Paths, Route, Source};
+use surface::{Access, Paths, Route, Shape, Source};
 
 use crate::house::{document, door, gives, plain, route, unite};
 
@@ -168,4 +168,32 @@ fn versions_that_are_not_read_say_so() {
     assert!(error(json!({ "openapi": "4.0.0", "paths": {} })).message().contains("4.0.0"));
     assert_eq!(error(json!({ "openapi": "3.0.0" })).code(), "gateway.document_invalid");
     assert_eq!(error(json!([])).code(), "gateway.document_invalid");
+}
+
+#[test]
+fn bodies_are_shown_in_the_shape_of_their_route() {
+    let answer = json!({ "description": "d", "content": { "application/json": { "schema": crate::house::to("Thing") },
+        "text/csv": {} } });
+    let problem = json!({ "description": "p", "content": { "application/problem+json": { "schema": { "type": "object" } } } });
+    let get = json!({ "responses": { "200": { "$ref": "#/components/responses/Answer" }, "204": { "description": "n" }, "404": problem } });
+    let mut given = document("3.1.0", json!({ "/a": { "get": get }, "/n": { "get": { "responses": { "204": { "description": "n" } } } } }), json!({ "Thing": { "type": "string" } }));
+    given["components"]["responses"] = json!({ "Answer": answer });
+    let routes = vec![
+        Route { shape: Shape::Success, ..route("/s", "/a") },
+        Route { shape: Shape::Status, ..route("/t", "/a") },
+        Route { shape: Shape::Success, ..route("/u", "/n") },
+        route("/plain", "/a"),
+    ];
+    let united = unite(&[Source::upstream("far", Arc::new(given), routes)]);
+    let schema = |path: &str, status: &str| {
+        united.document["paths"][path]["get"]["responses"][status]["content"]["application/json"]["schema"].clone()
+    };
+    assert_eq!(schema("/s", "404")["properties"]["error"], json!({ "type": "object" }));
+    assert_eq!(schema("/t", "404")["properties"]["status"], json!({ "const": "error" }));
+    assert_eq!(schema("/s", "200")["properties"]["data"], crate::house::to("Thing"));
+    assert_eq!(schema("/u", "200")["properties"]["data"], json!({ "type": "null" }), "204 becomes 200 around null");
+    let plain = &united.document["paths"]["/plain"]["get"]["responses"];
+    assert_eq!(plain["200"], json!({ "$ref": "#/components/responses/Answer" }));
+    assert!(plain.get("204").is_some());
+    assert_eq!(united.document["components"]["responses"]["Answer"]["content"]["application/json"]["schema"], crate::house::to("Thing"));
 }

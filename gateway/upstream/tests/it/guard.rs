@@ -206,7 +206,9 @@ fn every_way_to_balance_reaches_every_server() {
             for _ in 0..150 {
                 front.text(get("/"), &call()).await.expect("an answer");
             }
-            assert!(servers.iter().all(|server| server.requests() > 10), "{balance:?}");
+            // P2C may find that one of them is the fastest.
+            let least = if balance == Balance::P2c { 1 } else { 10 };
+            assert!(servers.iter().all(|server| server.requests() >= least), "{balance:?}");
         }
     });
 }

@@ -226,3 +226,38 @@ fn the_deadline_holds_in_every_place() {
         eventually("the connections are closed", || silent.seen.open.get() == 0).await;
     });
 }
+
+/// A server that hangs and one deadline after the other: that is a failure of the server too.
+#[test]
+fn deadlines_that_a_server_misses_open_the_circuit() {
+    run(async {
+        let silent = raw(|mut stream, _| async move {
+            while read_head(&mut stream).await.is_some() {}
+        })
+        .await;
+        let front = front(&[silent.url()], |config| config.breaker.min_requests = 3);
+        for expected in [FailureKind::Deadline, FailureKind::Deadline, FailureKind::Deadline, FailureKind::CircuitOpen] {
+            let soon = Call::until(std::time::Instant::now() + Duration::from_millis(20));
+            assert_eq!(front.text(get("/"), &soon).await, Err(expected));
+        }
+    });
+}
+
+#[test]
+fn an_answer_may_end_on_another_thread() {
+    run(async {
+        let origin = origin(hello).await;
+        let front = front(&[origin.url()], |config| config.pool.max_connections = 1);
+        for _ in 0..10 {
+            let response = front.send(get("/"), &call()).await.expect("a head");
+            // As when a service of another runtime reads the body.
+            let read = std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+                runtime.block_on(crate::support::text(response))
+            });
+            eventually("it is read", || read.is_finished()).await;
+            assert_eq!(read.join().expect("a text"), "hello");
+        }
+        assert_eq!(origin.seen.connections.get(), 1);
+    });
+}

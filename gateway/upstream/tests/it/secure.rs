@@ -272,7 +272,7 @@ fn checks_speak_as_the_upstream_does() {
         let (secure, _) = serve(Some(authority.acceptor("localhost", &["h2"], false)), 100).await;
         let (plain, _) = serve(None, 100).await;
         for url in [format!("https://localhost:{}", secure.port()), format!("http://{plain}")] {
-            let front = front(&[url.clone()], |config| {
+            let front = front(std::slice::from_ref(&url), |config| {
                 trusting(&authority)(config);
                 config.protocol = Protocol::Http2;
                 config.health.path = "/health".into();

@@ -1,0 +1,62 @@
+//! What a pool gives: a connection, a place among those it may have, or a wait. Not for the connections.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::lease::{Lease, Link};
+use crate::pool::Pool;
+
+/// What a waiter gets.
+pub(crate) enum Given {
+    /// A connection that is free again.
+    Link(Link),
+    /// A place on a shared connection.
+    Stream(Lease),
+    /// The right to open one.
+    Place(Place),
+}
+
+/// What there is for a request.
+pub(crate) enum Checkout {
+    Ready(Lease),
+    Dial(Place),
+    Wait(oneshot::Receiver<Given>),
+    Full,
+}
+
+/// One connection's place, from its opening to its end: dropping it frees the place.
+pub(crate) struct Place {
+    pool: Option<Arc<Pool>>,
+    pub id: u64,
+    /// Whether the connection is still being opened.
+    dialing: bool,
+}
+
+impl Place {
+    pub(crate) fn new(pool: Arc<Pool>, id: u64) -> Self {
+        Self { pool: Some(pool), id, dialing: true }
+    }
+
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        self.pool.as_ref().expect("a place has its pool until it is forgotten, which consumes it")
+    }
+
+    /// The connection is open; from now on the place only counts it.
+    pub(crate) fn dialed(&mut self) {
+        self.dialing = false;
+    }
+
+    /// Drops it without freeing anything: whoever has the pool's lock does that.
+    pub(crate) fn forget(mut self) {
+        self.pool = None;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(pool) = self.pool.take() {
+            pool.free(self.id, self.dialing);
+        }
+    }
+}
