@@ -207,8 +207,8 @@ impl Door {
         let (prepared, shown) = self.prepare(&route, &mut request, caller.as_ref(), &walk.ids, &parts);
 
         request.extensions_mut().insert(walk.ids.clone());
-        if let Target::Service(backend) = &route.target {
-            upgrade.ask(request.headers_mut(), route.live, backend);
+        if let Target::Service(_) = &route.target {
+            upgrade.ask(request.headers_mut(), route.live);
             if let Some(caller) = caller.take() {
                 request.extensions_mut().insert(caller);
             }

@@ -6,18 +6,19 @@ use std::time::Instant;
 
 use axum::extract::Request;
 use axum::response::Response;
+use http::request::Parts;
 use http::header::{AUTHORIZATION, FORWARDED, HOST, SET_COOKIE, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use kernel::{Error, Result};
 use policies::{FaultWatch, Prepared};
 use service::Backend;
 use upstream::Call;
-use web::{CORRELATION_ID_HEADER, ClientAddress, Principal, REQUEST_ID_HEADER, RequestIds, Standing};
+use web::{CONTEXT_HEADER, CORRELATION_ID_HEADER, ClientAddress, Principal, REQUEST_ID_HEADER, RequestIds, SignedContext, Standing};
 
 use crate::plan::Route;
 use crate::server::Core;
 use crate::socket::{Opener, SocketDesk};
-use crate::target::{Target, UpstreamTarget};
+use crate::target::{RemoteTarget, Target, UpstreamTarget};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -55,6 +56,7 @@ impl Errand {
     pub(crate) async fn run(&self, request: Request, path: Option<String>) -> Result<Response> {
         match &self.route.target {
             Target::Service(backend) => self.service(backend, request, path).await,
+            Target::Remote(target) => self.remote(target, request, path).await,
             Target::Upstream(target) => self.upstream(target, request, path).await,
             Target::Fixed(fixed) => Ok(fixed.response()),
             Target::Composition(_) => Err(Error::internal("a composition is the door's own work")),
@@ -65,6 +67,40 @@ impl Errand {
         let path = path.unwrap_or_else(|| request.uri().path().to_owned());
         let answered = tokio::time::timeout_at(self.deadline.into(), backend.call(request, &path)).await;
         answered.map_err(|_| late())?
+    }
+
+    /// Hands the request to another process of the installation, which believes the signature and nobody else.
+    async fn remote(&self, target: &RemoteTarget, request: Request, path: Option<String>) -> Result<Response> {
+        let (mut parts, body) = request.into_parts();
+        let standing = self.standing;
+        retarget(&mut parts, path)?;
+        parts.headers.insert(REQUEST_ID_HEADER, id(&self.ids.request));
+        parts.headers.insert(CORRELATION_ID_HEADER, id(&self.ids.correlation));
+        let context = SignedContext {
+            ids: self.ids.clone(),
+            principal: self.caller.as_deref().cloned(),
+            client: self.client,
+            until: standing.map(|standing| standing.until),
+        };
+        let signed = target.key.sign(&parts.method, parts.uri.path(), &context, self.desk.clock.now());
+        parts.headers.insert(CONTEXT_HEADER, signed);
+        let call = Call {
+            tenant: self.caller.as_ref().map(|caller| caller.tenant),
+            retry: true,
+            honours_idempotency_key: true,
+            upgrade: self.upgrade && self.route.live,
+            ..Call::until(self.deadline)
+        };
+        if call.upgrade {
+            let address = self.client.map(|client| client.0);
+            let opener = Opener { caller: self.caller.as_ref(), standing, address };
+            let request = Request::from_parts(parts, body);
+            return target.socket.open(&self.desk, opener, self.core.client(), &target.upstream, request, &call).await;
+        }
+        parts.extensions.clear();
+        let mut response = self.core.client().send(&target.upstream, Request::from_parts(parts, body), &call).await?;
+        *response.version_mut() = Version::HTTP_11;
+        Ok(response)
     }
 
     async fn upstream(&self, target: &UpstreamTarget, mut request: Request, path: Option<String>) -> Result<Response> {
@@ -82,18 +118,7 @@ impl Errand {
 
     async fn send(&self, target: &UpstreamTarget, request: Request, path: Option<String>) -> Result<Response> {
         let (mut parts, body) = request.into_parts();
-        if let Some(path) = path {
-            let whole = match parts.uri.query() {
-                Some(query) => format!("{path}?{query}"),
-                None => path,
-            };
-            let wrong = |error| Error::internal("the upstream path is not valid").source_error(error);
-            parts.uri = whole.parse().map_err(wrong)?;
-        } else if parts.uri.authority().is_some() {
-            let whole = parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
-            let wrong = |error| Error::internal("the upstream path is not valid").source_error(error);
-            parts.uri = whole.parse().map_err(wrong)?;
-        }
+        retarget(&mut parts, path)?;
         self.tell(&mut parts.headers, parts.version);
         let call = Call {
             tenant: self.caller.as_ref().map(|caller| caller.tenant),
@@ -147,6 +172,19 @@ impl Errand {
             headers.remove(AUTHORIZATION);
         }
     }
+}
+
+/// Puts path and query as the upstream expects them in place of the client's target.
+fn retarget(parts: &mut Parts, path: Option<String>) -> Result<()> {
+    let target = match (path, parts.uri.query()) {
+        (Some(path), Some(query)) => format!("{path}?{query}"),
+        (Some(path), None) => path,
+        (None, _) if parts.uri.authority().is_none() => return Ok(()),
+        (None, _) => parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned(),
+    };
+    let wrong = |error| Error::internal("the upstream path is not valid").source_error(error);
+    parts.uri = target.parse().map_err(wrong)?;
+    Ok(())
 }
 
 fn set(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>) {

@@ -51,6 +51,8 @@ struct Inner {
 #[derive(Default)]
 struct Known {
     upstreams: Upstreams,
+    /// The installation's own services in other processes, with where they are.
+    services: BTreeMap<String, (String, Arc<Upstream>)>,
     /// Who keeps saying where the servers are.
     guards: BTreeMap<String, (Arc<Upstream>, discovery::Config, Guard)>,
 }
@@ -130,6 +132,19 @@ impl Lasting {
         let made = Upstreams::build(configs, Some(&known.upstreams), &self.0.environment)?;
         known.upstreams = made.clone();
         Ok(made)
+    }
+
+    /// Returns the upstream of one of the installation's own services at this address.
+    pub fn service(&self, name: &str, url: &str) -> Result<Arc<Upstream>> {
+        let mut known = self.known();
+        if let Some((_, upstream)) = known.services.get(name).filter(|(before, _)| before == url) {
+            return Ok(upstream.clone());
+        }
+        let servers = url.split(',').map(|url| upstream::ServerConfig::Url(url.trim().to_owned())).collect();
+        let config = upstream::Config { servers, ..upstream::Config::default() };
+        let upstream = Upstream::new(name, config, &self.0.environment)?;
+        known.services.insert(name.to_owned(), (url.to_owned(), upstream.clone()));
+        Ok(upstream)
     }
 
     /// Asks for the servers of an upstream where the file says, for as long as it says so.

@@ -39,7 +39,7 @@ pub use explain::Explained;
 pub use gate::{Gate, OperatorToken};
 pub use lasting::{Lasting, LastingParts};
 pub use metrics::Metrics;
-pub use plan::{Mount, Plan};
+pub use plan::{Mount, Plan, Seat};
 pub use server::{Core, Drain, Renewal, Server, ServerConfig};
 pub use token_cache::{Ticket, TokenCache, TokenCacheConfig};
 pub use web::{Authenticate, Verified};

@@ -7,19 +7,29 @@ use std::sync::Arc;
 use http::Method;
 use kernel::{Error, Result};
 use service::{Access, Backend, Service, Shape};
+use upstream::Upstream;
+use web::ContextKey;
 
 use crate::compiled::{Compiled, DeclaredRoute};
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::path::UpstreamPath;
 use crate::steps::Steps;
-use crate::target::Target;
+use crate::target::{RemoteTarget, Target};
 
 /// A service and where its requests go.
 pub struct Mount<'s> {
     /// The service's manifest.
     pub service: &'s Service,
     /// Where it runs.
-    pub backend: Backend,
+    pub seat: Seat,
+}
+
+/// Where a service runs.
+pub enum Seat {
+    /// In this process.
+    Here(Backend),
+    /// In others, which are told the caller in a header that is signed with this key.
+    There(Arc<Upstream>, ContextKey),
 }
 
 /// What the door must know of one route.
@@ -114,7 +124,11 @@ impl Plan {
     pub fn compile(mounts: Vec<Mount<'_>>, declared: Arc<Compiled>, metrics: &Metrics) -> Result<Self> {
         let (mut any, mut hosts) = (Table::default(), HashMap::<String, Table>::new());
         for mount in mounts {
-            let (owner, backend) = (Arc::<str>::from(mount.service.name), Arc::new(mount.backend));
+            let owner = Arc::<str>::from(mount.service.name);
+            let target = match mount.seat {
+                Seat::Here(backend) => Target::Service(Arc::new(backend)),
+                Seat::There(upstream, key) => Target::Remote(Arc::new(RemoteTarget::new(upstream, key)?)),
+            };
             let steps = declared.steps_of_service(mount.service.name);
             for operation in &mount.service.operations {
                 let upstream_path = operation.upstream_path.map(|path| UpstreamPath::compile(path, operation.path));
@@ -126,7 +140,7 @@ impl Plan {
                     shape: operation.shape,
                     live: operation.live,
                     upstream_path: upstream_path.transpose()?,
-                    target: Target::Service(backend.clone()),
+                    target: target.clone(),
                     steps: steps.clone(),
                     metrics: metrics.route(&owner, operation.method.as_str(), operation.path),
                 })?;

@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use kernel::{Error, Result};
 use service::Backend;
 use upstream::Upstream;
+use web::ContextKey;
 
 use crate::declared::Fallback;
 use crate::socket::SocketRules;
@@ -21,6 +22,7 @@ const DEGRADED: HeaderName = HeaderName::from_static("portico-degraded");
 #[derive(Clone)]
 pub(crate) enum Target {
     Service(Arc<Backend>),
+    Remote(Arc<RemoteTarget>),
     Upstream(Arc<UpstreamTarget>),
     Composition(Arc<compose::Recipe>),
     Fixed(Arc<Fixed>),
@@ -36,6 +38,21 @@ pub(crate) struct UpstreamTarget {
     pub honours_idempotency_key: bool,
     pub hedge: bool,
     pub socket: Option<Arc<SocketRules>>,
+}
+
+/// A service of the installation in other processes.
+pub(crate) struct RemoteTarget {
+    pub upstream: Arc<Upstream>,
+    pub key: ContextKey,
+    pub socket: SocketRules,
+}
+
+impl RemoteTarget {
+    pub(crate) fn new(upstream: Arc<Upstream>, key: ContextKey) -> Result<Self> {
+        // Which pages may open a socket the door has checked already: with the cookie, only its own.
+        let config = ws_proxy::Config { origins: vec!["*".to_owned()], ..ws_proxy::Config::default() };
+        Ok(Self { upstream, key, socket: SocketRules::compile(&config)? })
+    }
 }
 
 /// An answer that is made here.
@@ -85,8 +102,8 @@ impl Target {
     /// Says what it is, for people.
     pub(crate) fn describe(&self) -> String {
         match self {
-            Self::Service(backend) if matches!(**backend, Backend::Local(_)) => "a service in this process".to_owned(),
-            Self::Service(_) => "a service in another process".to_owned(),
+            Self::Service(_) => "a service in this process".to_owned(),
+            Self::Remote(_) => "a service in another process".to_owned(),
             Self::Upstream(target) => {
                 let otherwise = if target.otherwise.is_some() { ", another while it has no server" } else { "" };
                 format!("the upstream {}{otherwise}", target.name)

@@ -1,10 +1,9 @@
 //! The headers with which a connection becomes a WebSocket. They concern one connection only, so the
 //! door drops them with the others; where the handler runs in this process it is the end of that
-//! connection, and gets them back. Not for passing an upgrade on to another process.
+//! connection, and gets them back. Not for passing an upgrade on to another process; see `socket`.
 
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use service::Backend;
 
 /// What a request or an answer says of an upgrade.
 pub(crate) struct Upgrade(bool);
@@ -25,8 +24,8 @@ impl Upgrade {
     }
 
     /// Gives a request its headers back where the connection stays open for a handler of this process.
-    pub(crate) fn ask(&self, headers: &mut HeaderMap, live: bool, backend: &Backend) {
-        if live && matches!(backend, Backend::Local(_)) {
+    pub(crate) fn ask(&self, headers: &mut HeaderMap, live: bool) {
+        if live {
             self.give_back(headers);
         }
     }

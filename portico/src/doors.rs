@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use gateway::{
-    Compiled, Core, Declared, Door, DoorParts, Lasting, LastingParts, Metrics, Mount, Plan, Renewal, Source,
+    Compiled, Core, Declared, Door, DoorParts, Lasting, LastingParts, Metrics, Mount, Plan, Renewal, Seat, Source,
 };
 use kernel::{Clock, Error, Result};
 use service::{Backend, Local, Remote, Service};
@@ -77,7 +77,11 @@ impl DoorFactory {
     fn plan_of(&self, compiled: Arc<Compiled>) -> Result<Plan> {
         let mut mounts = Vec::new();
         for (service, place) in self.places.iter() {
-            mounts.push(Mount { service, backend: place.backend(&self.way)? });
+            let seat = match (place, &self.way.key) {
+                (Place::There(url), Some(key)) => Seat::There(self.lasting.service(service.name, url)?, key.clone()),
+                _ => Seat::Here(place.backend(&self.way)?),
+            };
+            mounts.push(Mount { service, seat });
         }
         Plan::compile(mounts, compiled, &self.metrics)
     }
@@ -125,7 +129,7 @@ pub(crate) fn described_plan(config: &Config) -> Result<Plan> {
         let own = ["health", "docs", "operator"].contains(&service.name);
         own || (!proxy && !plain_upstreams::replaces(config, service.name))
     };
-    let mounts = services.iter().filter(shown).map(|service| Mount { service, backend: nowhere() }).collect();
+    let mounts = services.iter().filter(shown).map(|service| Mount { service, seat: Seat::Here(nowhere()) }).collect();
     Plan::compile(mounts, compiled, &metrics)
 }
 

@@ -25,6 +25,7 @@ mod inventory_command;
 mod openapi_command;
 mod operator_events;
 mod operator_tasks;
+mod kept_answers;
 mod people;
 mod plain_upstreams;
 mod tasks_command;

@@ -28,7 +28,7 @@ use crate::mail::{People, Post};
 use crate::people::{self, Bearer};
 use crate::services::States;
 use crate::work::Work;
-use crate::{docs, health, operator, plain_upstreams, services, work};
+use crate::{docs, health, kept_answers, operator, plain_upstreams, services, work};
 
 /// How often a process looks for switches that others turned: they are to hold within a second.
 const LOOK_AT_SWITCHES: Duration = Duration::from_millis(200);
@@ -156,6 +156,7 @@ pub async fn start(config: &Config) -> Result<Running> {
     let authenticate = lasting.with_issuers(Arc::new(Bearer(authenticator)), &cache);
     let gate = Gate { cache: cache.clone(), authenticate };
     let hub = Hub::start(&store).await?;
+    background.push(kept_answers::follow(&store, &hub, &lasting));
     let app = App {
         store: store.clone(),
         live: Live { hub, connections: connections.clone(), authenticate: gate.authenticate.clone() },

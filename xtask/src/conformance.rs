@@ -4,7 +4,10 @@
 //! ...). Not for: our own tests; those are `cargo xtask test`. `docs/conformance.md` says what each
 //! suite covers.
 
+mod cache;
+mod http_safety;
 mod inventory;
+mod jwt;
 mod newman;
 mod node;
 pub mod python;
@@ -24,10 +27,21 @@ type Suite = (&'static str, &'static str, fn(&[String]) -> Outcome);
 /// One line for each suite, in alphabetical order.
 const SUITES: &[Suite] = &[
     (
+        "cache",
+        "the public HTTP cache tests, beside nginx, Varnish and Traffic Server; needs Node 20 and Debian",
+        cache::run,
+    ),
+    (
+        "http-safety",
+        "2,200 raw requests, six other readers of HTTP, slow clients and HTTP/2 floods; needs Python 3.11 and Debian",
+        http_safety::run,
+    ),
+    (
         "inventory",
         "6,919 purchases as movements, exports, imports and analytics on both engines; needs Python 3.11",
         inventory::run,
     ),
+    ("jwt", "the gateway's issuers on tokens of PyJWT and joserfc; needs Python 3.11 and Linux", jwt::run),
     ("newman", "the generated Postman collection, every request with its assertions; needs Node 20", newman::run),
     (
         "realtime",

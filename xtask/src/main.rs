@@ -10,6 +10,7 @@ mod budget;
 mod conformance;
 mod contract;
 mod crash;
+mod etcd;
 mod lint;
 mod openapi;
 mod postgres;

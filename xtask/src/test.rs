@@ -10,6 +10,7 @@ use std::io::{BufRead, BufReader, IsTerminal};
 use std::process::{Command, Stdio};
 
 use crate::contract;
+use crate::etcd;
 use crate::postgres::{self, Mode, Postgres};
 use crate::stages::Stages;
 use crate::workspace::{self, Outcome};
@@ -49,6 +50,10 @@ impl Options {
         self.packages.is_empty() && self.filter.is_empty()
     }
 
+    fn tests(&self, package: &str) -> bool {
+        self.packages.is_empty() || self.packages.iter().any(|named| named == package)
+    }
+
     fn selection(&self) -> Vec<String> {
         if self.packages.is_empty() {
             return vec!["--workspace".into()];
@@ -78,6 +83,11 @@ pub fn run(arguments: &[String]) -> Outcome {
         .and_then(|postgres| {
             if let Some(reason) = postgres.missing() {
                 not_run.push(format!("everything on PostgreSQL ({reason})"));
+            }
+            if options.tests("discovery")
+                && let Err(reason) = etcd::find_or_fetch()
+            {
+                not_run.push(format!("discovery against a real etcd ({reason})"));
             }
             run_tests(&options, &postgres, &mut stages, &mut tally, &mut not_run)
         });

@@ -121,6 +121,20 @@ pub fn on_path(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
+/// Installs a Debian package; only root can.
+pub fn install_with_apt(package: &str) -> Outcome {
+    if on_path("apt-get").is_none() {
+        return Err("not this kind of machine".into());
+    }
+    let apt = |arguments: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command.args(["-q", "-y"]).args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+        run(&mut command)
+    };
+    apt(&["update"])?;
+    apt(&["install", "--no-install-recommends", package])
+}
+
 /// Sends a signal, by its short name, to a child.
 pub fn signal(child: &Child, name: &str) {
     // `kill` is part of every shell, yet not a program on every machine; std knows only KILL.

@@ -6,6 +6,7 @@
 
 mod answer;
 mod check;
+mod export;
 mod generator;
 mod ground;
 mod hand_off;
@@ -153,8 +154,8 @@ fn climb(
         }
         Kind::Streams => streams::measure(rung, peers, ground, extent),
         Kind::Upload => upload::measure(rung, peers, ground, extent),
-        Kind::HandOff => hand_off::hand_off(rung, peers, ground, extent),
-        Kind::Export => hand_off::export(rung, peers, ground, extent),
+        Kind::HandOff => hand_off::measure(rung, peers, ground, extent),
+        Kind::Export => export::measure(rung, peers, ground, extent),
     }
 }
 

@@ -46,6 +46,8 @@ pub enum Shape {
     Cache,
     Compose,
     Stream,
+    /// Portico beside itself.
+    HandOff,
 }
 
 /// Whether a proxy can do it.
@@ -112,7 +114,7 @@ impl Peer {
             (_, Shape::Jwt(_) | Shape::Chain) => Bare,
             (Self::Nginx | Self::Haproxy | Self::Envoy, Shape::Cache) => Yes,
             (Self::Fastify | Self::Express, Shape::Compose) => Yes,
-            (_, Shape::Cache | Shape::Compose) => No,
+            (_, Shape::Cache | Shape::Compose | Shape::HandOff) => No,
         }
     }
 
@@ -217,6 +219,7 @@ impl Shape {
             Self::Cache => "cache",
             Self::Compose => "compose",
             Self::Stream => "stream",
+            Self::HandOff => "hand-off",
         }
     }
 

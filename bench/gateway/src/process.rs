@@ -79,9 +79,14 @@ impl Process {
         until(|| TcpStream::connect(address).is_ok(), || format!("{} does not listen:\n{}", self.name, self.said()))
     }
 
+    /// Returns all that it said.
+    pub fn everything(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     /// Returns the end of what it said.
     pub fn said(&self) -> String {
-        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let text = self.everything();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(12)..].join("\n")
     }

@@ -28,6 +28,11 @@ const OPENED: f64 = 500.0;
 const STEADY: Duration = Duration::from_secs(2);
 /// More rounds would take long and show little.
 const ROUNDS: usize = 3;
+/// How late a stream's first event may be.
+const LATE: Duration = Duration::from_secs(10);
+/// How many streams are hung up, and after how long it counts as never.
+const CANCELLED: usize = 50;
+const GIVEN_UP: Duration = Duration::from_secs(1);
 const LISTENER: u64 = u64::MAX;
 /// Origin's ends are numbered from here.
 const BEHIND: usize = 1 << 20;
@@ -39,6 +44,8 @@ struct Heard {
     transit: Latencies,
     distortion: Latencies,
     events: u64,
+    /// From when a client hangs up until the origin sees it.
+    cancel: Latencies,
     /// CPU microseconds of the proxy for each event, and KiB of memory for each stream.
     cpu: f64,
     memory: f64,
@@ -48,6 +55,8 @@ struct Heard {
 pub fn measure(rung: Rung, peers: &[Peer], ground: &Ground, extent: Extent) -> Outcome<Vec<Table>> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     listener.set_nonblocking(true)?;
+    // A script that falls behind opens many connections at once; a SYN that is dropped comes again after seconds.
+    rustix::net::listen(&listener, 4_096)?;
     let origin = listener.local_addr()?;
     let mut entrants: Vec<(&str, Option<Peer>)> = vec![("direct", None)];
     let able = peers.iter().filter(|peer| peer.offer(Shape::Stream) == Offer::Yes);
@@ -91,6 +100,7 @@ fn table(rung: Rung, entrants: &[(&str, Option<Peer>)], found: &[Vec<Heard>]) ->
             "first event p50 / p99, ms",
             "event's way p50 / p99, ms",
             "gap distorted by p50 / p99, ms",
+            "hanging up seen after p50 / p99, ms",
             "CPU µs for each event",
             "KiB for each stream",
         ],
@@ -108,13 +118,15 @@ fn table(rung: Rung, entrants: &[(&str, Option<Peer>)], found: &[Vec<Heard>]) ->
             both(&|heard| &heard.first),
             both(&|heard| &heard.transit),
             both(&|heard| &heard.distortion),
+            both(&|heard| &heard.cancel),
             own(one(&|heard| heard.cpu)),
             own(one(&|heard| heard.memory)),
         ]);
     }
     table.note(format!(
         "{STREAMS} streams, {} opened a second, an event of 64 bytes on each every {} ms; {} s of it counted, medians of \
-         {} rounds. First event: from the request to its bytes; the origin sends it with the head.",
+         {} rounds. First event: from the request to its bytes; the origin sends it with the head. {CANCELLED} are hung up one \
+         after the other while the others go on.",
         short(OPENED),
         GAP.as_millis(),
         STEADY.as_secs(),
@@ -151,6 +163,8 @@ struct Listening<'a> {
     scratch: Vec<u8>,
     heard: Heard,
     counts: bool,
+    /// How many streams the origin has seen the end of.
+    ended: usize,
 }
 
 impl<'a> Listening<'a> {
@@ -169,18 +183,21 @@ impl<'a> Listening<'a> {
             scratch: vec![0; 64 * 1024],
             heard: Heard::default(),
             counts: false,
+            ended: 0,
         })
     }
 
     fn run(mut self) -> Outcome<Heard> {
-        // One stream that comes and goes warms what is behind the first request.
         let memory = |running: Option<&Running>| running.map_or(0.0, |running| running.process.memory().0);
         let cpu = |running: Option<&Running>| running.map_or(0.0, |running| running.process.cpu_seconds());
         std::thread::sleep(Duration::from_millis(300));
         let before = memory(self.running);
-        let opened = self.began + Duration::from_secs_f64(STREAMS as f64 / OPENED);
         self.began = Instant::now();
-        self.turn(opened + Duration::from_secs(1), STREAMS)?;
+        let opened = self.began + Duration::from_secs_f64(STREAMS as f64 / OPENED);
+        self.turn(opened, STREAMS)?;
+        while self.heard.first.count() < STREAMS && opened.elapsed() < LATE {
+            self.turn(Instant::now() + Duration::from_millis(100), STREAMS)?;
+        }
         if self.heard.first.count() < STREAMS {
             return Err(format!("only {} of {STREAMS} streams have had an event", self.heard.first.count()).into());
         }
@@ -189,7 +206,23 @@ impl<'a> Listening<'a> {
         self.turn(Instant::now() + STEADY, STREAMS)?;
         self.heard.cpu = (cpu(self.running) - spent) * 1e6 / self.heard.events as f64;
         self.heard.memory = (memory(self.running) - before) * 1024.0 / STREAMS as f64;
+        self.counts = false;
+        self.cancel()?;
         Ok(self.heard)
+    }
+
+    /// Hangs up some streams one after the other while the others go on.
+    fn cancel(&mut self) -> Outcome {
+        for _ in 0..CANCELLED {
+            let (ended, began) = (self.ended, Instant::now());
+            let last = self.clients.len() - 1;
+            drop(self.clients.remove(last));
+            while self.ended == ended && began.elapsed() < GIVEN_UP {
+                self.turn(Instant::now() + Duration::from_micros(50), self.clients.len())?;
+            }
+            self.heard.cancel.add(began.elapsed());
+        }
+        Ok(())
     }
 
     /// Goes on until then, opening streams until there are so many.
@@ -201,15 +234,16 @@ impl<'a> Listening<'a> {
                 return Ok(());
             }
             let next = self.began + Duration::from_secs_f64(self.clients.len() as f64 / OPENED);
+            // One at a time, so that being late with these does not make the origin late.
             if self.clients.len() < wanted && next <= now {
                 self.open()?;
-                continue;
             }
             while let Some(&(due, place)) = self.due.front().filter(|(due, _)| *due <= now) {
                 self.due.pop_front();
                 self.send(place, None)?;
                 self.due.push_back((due + GAP, place));
             }
+            let next = self.began + Duration::from_secs_f64(self.clients.len() as f64 / OPENED);
             let next = if self.clients.len() < wanted { next } else { until };
             let next = self.due.front().map_or(next, |(due, _)| next.min(*due));
             let wait = Timespec::try_from(next.saturating_duration_since(Instant::now()))?;
@@ -257,6 +291,8 @@ impl<'a> Listening<'a> {
             // The proxy's look at whether anybody is there, or its end.
             Ok(0) | Err(_) => {
                 let _ = epoll::delete(&self.epoll, &source.stream);
+                self.ended += usize::from(source.asked);
+                self.due.retain(|(_, sending)| *sending != place);
                 return Ok(());
             }
             Ok(_) => !std::mem::replace(&mut source.asked, true),

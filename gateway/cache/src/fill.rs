@@ -6,21 +6,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64};
 
 use axum::body::Body;
-use bytes::Bytes;
-use http::header::{AGE, AUTHORIZATION, CONTENT_LENGTH};
-use http::{HeaderMap, HeaderName, Request, Response, StatusCode, response};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH};
+use http::{HeaderName, Request, Response, StatusCode, response};
 use http_body::Body as _;
-use http_body_util::BodyExt as _;
 use kernel::{Result, Timestamp};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use crate::body::{Content, Filling};
+use crate::body::Filling;
 use crate::cache::{Inner, Job};
-use crate::conditional::{freshen, is_partial, is_same, not_modified, validate};
-use crate::directives::{Asked, Said};
+use crate::conditional::{is_partial, not_modified, validate};
+use crate::directives::Asked;
 use crate::flight::{Landing, Leader, Seat, wait};
 use crate::memory::Resource;
 use crate::policy::Policy;
+use crate::pump::Fill;
 use crate::range::Part;
 use crate::select::may_stand_in;
 use crate::stored::{Asking, Outcome, Stored, Why, kept, note};
@@ -189,76 +188,6 @@ impl Inner {
         }
     }
 
-    /// Brings a stored answer up to date with a 304 (RFC 9111 section 4.3.4), and gives it.
-    fn revalidated(
-        &self,
-        job: &Job,
-        old: &Arc<Stored>,
-        new: &HeaderMap,
-        when: When,
-        leader: Option<&Leader>,
-    ) -> Response<Body> {
-        let (fresh, storable) = self.freshened(job, old, new, when);
-        let asking = asking(job, when.received, Outcome::Revalidated);
-        if !storable {
-            self.memory.remove(old);
-            land(leader, Landing::Alone);
-            return self.give(&fresh, &asking);
-        }
-        match self.store(fresh) {
-            Ok(stored) => {
-                land(leader, self.landing(&stored, when.received));
-                self.give(&stored, &asking)
-            }
-            Err(fresh) => {
-                land(leader, Landing::Alone);
-                self.give(&fresh, &asking)
-            }
-        }
-    }
-
-    /// Returns a stored answer with the fields of a newer head, and whether it may be stored.
-    fn freshened(&self, job: &Job, old: &Stored, new: &HeaderMap, when: When) -> (Stored, bool) {
-        let policy = &job.policy;
-        let said = Said::of(new, &policy.targeted, policy.surrogate);
-        let headers = freshen(&old.headers, &kept(policy, new, &said, when.received));
-        let mut judged = headers.clone();
-        judged.extend(new.get(AGE).map(|age| (AGE, age.clone())));
-        for name in policy.targeted.iter().filter_map(|name| new.get(name).map(|value| (name.clone(), value.clone()))) {
-            judged.insert(name.0, name.1);
-        }
-        let times = (when.asked, when.received);
-        let verdict = judge(policy, &job.scope, &job.parts, old.status, &judged, times);
-        let vary = Vary::of(&job.parts.headers, &headers);
-        let storable = verdict.is_some() && vary.is_some();
-        let mut fresh = old.with_content(self.memory.next_id(), Content::default());
-        fresh.content = old.content.clone();
-        fresh.headers = headers;
-        (fresh.began, fresh.counted) = (when.began, when.counted);
-        fresh.tags.extend(tag::carried(policy, new).into_iter().filter(|tag| !old.tags.contains(tag)));
-        if let (Some((meta, _)), Some(vary)) = (verdict, vary) {
-            (fresh.meta, fresh.vary) = (meta, vary);
-        }
-        (fresh, storable)
-    }
-
-    /// Passes an answer to HEAD on; it brings what is stored up to date, or shows that it is not (RFC 9111 section 4.3.5).
-    fn after_head(
-        &self,
-        job: &Job,
-        stored: Option<Arc<Stored>>,
-        response: Response<Body>,
-        when: When,
-    ) -> Response<Body> {
-        if let Some(stored) = stored.filter(|stored| response.status() == StatusCode::OK && !stored.is_dead()) {
-            let (fresh, storable) = self.freshened(job, &stored, response.headers(), when);
-            if !storable || !is_same(&stored.headers, response.headers()) || self.store(fresh).is_err() {
-                self.memory.remove(&stored);
-            }
-        }
-        self.own(&job.policy, response, Outcome::Miss, job.why)
-    }
-
     /// Stores an answer while it is passed on, if it may be stored.
     pub(crate) fn absorb(
         self: &Arc<Self>,
@@ -354,7 +283,7 @@ impl Inner {
     }
 
     /// Returns what those that wait may have of an answer: it has to be good without asking the origin again.
-    fn landing(&self, stored: &Arc<Stored>, now: Timestamp) -> Landing {
+    pub(crate) fn landing(&self, stored: &Arc<Stored>, now: Timestamp) -> Landing {
         match stored.part.is_none() && self.is_fresh(stored, &Asked::default(), now) {
             true => Landing::Ready(stored.clone(), None),
             false => Landing::Alone,
@@ -380,71 +309,6 @@ impl Inner {
         }
         response.extensions_mut().insert(outcome);
         response
-    }
-}
-
-/// A body on its way into the store.
-struct Fill {
-    cache: Arc<Inner>,
-    body: Body,
-    filling: Arc<Filling>,
-    expected: Option<u64>,
-    early: Arc<Stored>,
-    leader: Option<Leader>,
-    most: u64,
-}
-
-impl Fill {
-    async fn run(mut self) {
-        let mut length = 0;
-        loop {
-            if self.body.is_end_stream() {
-                return self.finish(length, None);
-            }
-            let chunk = match timeout(self.cache.fill_idle, self.body.frame()).await {
-                Ok(None) => return self.finish(length, None),
-                Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
-                Ok(Some(Err(_))) | Err(_) => return self.filling.end(false),
-            };
-            length += chunk.len() as u64;
-            if length > self.most {
-                self.filling.push(chunk);
-                let until = self.cache.clock.now().plus(self.cache.hit_for_miss);
-                self.cache.flights.mark_unfit(&self.early.key, until);
-                land(self.leader.as_ref(), Landing::Alone);
-                return self.filling.hand_over(std::mem::take(&mut self.body));
-            }
-            // Stored before the client has the last byte: whoever asks next finds it.
-            if self.body.is_end_stream() {
-                return self.finish(length, Some(chunk));
-            }
-            self.filling.push(chunk);
-        }
-    }
-
-    fn finish(&self, length: u64, last: Option<Bytes>) {
-        // Shorter than was said: it broke off.
-        let whole = self.expected.is_none_or(|expected| expected == length);
-        let fits = self.early.part.is_none_or(|part| part.length() == length);
-        if whole && fits {
-            let content = self.filling.gather(last.as_ref());
-            let stored = self.early.with_content(self.cache.memory.next_id(), content);
-            match self.cache.store(stored) {
-                Ok(stored) => land(self.leader.as_ref(), self.cache.landing(&stored, self.cache.clock.now())),
-                Err(_) => land(self.leader.as_ref(), Landing::Alone),
-            }
-        }
-        if let Some(last) = last {
-            self.filling.push(last);
-        }
-        self.filling.end(whole);
-    }
-}
-
-impl Drop for Fill {
-    fn drop(&mut self) {
-        // Its core has stopped: nobody waits for the rest.
-        self.filling.abandon();
     }
 }
 
@@ -474,7 +338,7 @@ fn length(head: &response::Parts, body: &Body) -> Option<u64> {
     stated.filter(|_| !bare).or_else(|| body.size_hint().exact())
 }
 
-fn asking<'a>(job: &'a Job, now: Timestamp, outcome: Outcome) -> Asking<'a> {
+pub(crate) fn asking<'a>(job: &'a Job, now: Timestamp, outcome: Outcome) -> Asking<'a> {
     Asking { policy: &job.policy, request: &job.parts.headers, head: job.head, now, outcome, why: job.why }
 }
 
@@ -482,7 +346,7 @@ fn is_spare(stored: &Stored, job: &Job, now: Timestamp) -> bool {
     !stored.is_dead() && may_stand_in(&stored.meta, &job.asked, now)
 }
 
-fn land(leader: Option<&Leader>, landing: Landing) {
+pub(crate) fn land(leader: Option<&Leader>, landing: Landing) {
     if let Some(leader) = leader {
         leader.land(landing);
     }

@@ -114,7 +114,7 @@ impl Said {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
 struct Frame<'a> {
     #[serde(borrow, rename = "type")]
@@ -124,12 +124,6 @@ struct Frame<'a> {
     response: Option<Holder>,
     choices: Option<Vec<Choice>>,
     delta: Option<Text>,
-}
-
-impl Default for Frame<'_> {
-    fn default() -> Self {
-        Self { kind: None, usage: None, message: None, response: None, choices: None, delta: None }
-    }
 }
 
 #[derive(Default, Deserialize)]

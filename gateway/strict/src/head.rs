@@ -2,7 +2,8 @@
 //! come one by one are looked at once. Not for keeping the bytes.
 
 use crate::config::Config;
-use crate::field::{Framing, may_be_trailer, split};
+use crate::field::{Framing, split};
+use crate::names::may_be_trailer;
 use crate::refusal::Refusal;
 use crate::syntax::{Line, line_end};
 use crate::target;

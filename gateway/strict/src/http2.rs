@@ -6,7 +6,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version};
 
 use crate::config::Config;
-use crate::field::is_guarded;
+use crate::names::is_guarded;
 use crate::refusal::Refusal;
 use crate::target::{check_host, check_method, check_path};
 

@@ -14,6 +14,7 @@ mod guard;
 mod head;
 mod http2;
 mod link;
+mod names;
 mod pace;
 mod paced;
 mod refusal;

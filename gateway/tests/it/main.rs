@@ -17,7 +17,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Json, Router, routing};
 use gateway::{
     Authenticate, Compiled, Core, Declared, Door, DoorConfig, DoorParts, Entry, Gate, Lasting, LastingParts, Metrics, Mount, OperatorToken,
-    Plan, Source, TokenCache, TokenCacheConfig, TrustedProxies, Verified,
+    Plan, Seat, Source, TokenCache, TokenCacheConfig, TrustedProxies, Verified,
 };
 use kernel::{Actor, Clock, Error, PermissionSet, TenantId, Timestamp, UserId};
 use serde_json::{Value, json};
@@ -152,7 +152,7 @@ impl Stand {
         let compiled = Compiled::new(&Declared::parse(&source)?, &source, &self.lasting)?;
         compiled.begin(&self.lasting)?;
         let backend = Backend::Local(Local::new(self.router.clone(), self.runtime.clone()));
-        let mounts = vec![Mount { service: &self.service, backend }];
+        let mounts = vec![Mount { service: &self.service, seat: Seat::Here(backend) }];
         let plan = Plan::compile(mounts, Arc::new(compiled), &self.metrics)?;
         let parts = DoorParts {
             connections: web::Connections::default(),

@@ -252,7 +252,7 @@ impl Timeouts {
     }
 }
 
-/// Returns the error of a configuration that cannot be right.
+/// Returns the error of an impossible configuration.
 pub(crate) fn wrong(message: &str) -> Error {
     Error::invalid("config.upstream", message)
 }
@@ -288,8 +288,8 @@ mod tests {
 
     #[test]
     fn the_default_is_right_and_impossible_values_are_refused() {
-        assert!(Config::default().check().is_ok());
         let mut config = Config::default();
+        assert!(config.check().is_ok());
         config.tls.key_file = Some("key.pem".into());
         assert!(config.check().is_err());
         config = Config::default();

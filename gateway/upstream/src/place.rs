@@ -1,11 +1,23 @@
-//! What a pool gives: a connection, a place among those it may have, or a wait. Not for the connections.
+//! What a pool may hold and what it gives: a connection, a place for one, or a wait. Not for connections.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use crate::lease::{Lease, Link};
 use crate::pool::Pool;
+
+/// How much a pool may hold.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    /// Connections of this core to this server.
+    pub connections: usize,
+    pub queue: usize,
+    pub idle: Duration,
+    pub requests: u64,
+    pub streams: usize,
+}
 
 /// What a waiter gets.
 pub(crate) enum Given {

@@ -18,18 +18,7 @@ use crate::alarm::Alarm;
 use crate::lease::{Lease, Link, Stream};
 use crate::member::{Member, Speaks};
 use crate::outgoing::Outgoing;
-use crate::place::{Checkout, Given, Place};
-
-/// How much a pool may hold.
-#[derive(Clone, Debug)]
-pub(crate) struct Limits {
-    /// Connections of this core to this server.
-    pub connections: usize,
-    pub queue: usize,
-    pub idle: Duration,
-    pub requests: u64,
-    pub streams: usize,
-}
+use crate::place::{Checkout, Given, Limits, Place};
 
 /// One core's connections to one server.
 pub(crate) struct Pool {

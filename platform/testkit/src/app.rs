@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicU64;
 
 use events::{Dispatcher, Hub};
 use gateway::{
-    Door, DoorConfig, DoorParts, Entry, Gate, Metrics, Mount, OperatorToken, Plan, TokenCache, TokenCacheConfig,
-    TrustedProxies,
+    Compiled, Declared, Door, DoorConfig, DoorParts, Entry, Gate, Lasting, LastingParts, Metrics, Mount, OperatorToken,
+    Plan, Seat, Source, TokenCache, TokenCacheConfig, TrustedProxies,
 };
 use http::{Method, StatusCode};
 use identity::{Authenticator, Identity, RolePermissions, Settings};
@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use web::{Authenticate, Connections};
 
 use crate::database::Database;
+use crate::door::AtDoor;
 use crate::people::{Bearer, Letters, Minted, TestTenant};
 use crate::request::TestRequest;
 
@@ -35,7 +36,7 @@ const TRUSTED_PROXY: &str = "192.0.2.254";
 
 /// An application under test.
 pub struct TestApp {
-    door: Arc<Door>,
+    door: AtDoor,
     pub(crate) store: Store,
     database: Database,
     clock: Clock,
@@ -95,7 +96,7 @@ impl TestApp {
         opened.expect("the identity service opens");
         let minted = Minted::default();
         let real = Authenticator::new(identity.clone(), store.clone(), RolePermissions::of(&services));
-        let (metrics, connections) = (Metrics::default(), Connections::default());
+        let (mut metrics, connections) = (Metrics::default(), Connections::default());
         let tokens = Arc::new(TokenCache::new(TokenCacheConfig::default(), clock.clone(), &metrics));
         let (told, closed) = (tokens.clone(), connections.clone());
         store.listen(move |events| {
@@ -136,11 +137,22 @@ impl TestApp {
             services.iter().flat_map(|service| service.permissions.iter().map(|known| known.name)).collect();
         let mount = |service| {
             let router = Service::router(service, &app);
-            Mount { service, backend: Backend::Local(Local::new(router, Handle::current())) }
+            (service, Backend::Local(Local::new(router, Handle::current())))
         };
-        let mounts: Vec<Mount> = services.iter().map(mount).collect();
-        app.peers.fill(mounts.iter().map(|mount| (mount.service.name, mount.backend.clone())));
-        let plan = Plan::compile(mounts, &metrics).expect("the routes do not clash");
+        let mounts: Vec<(&Service, Backend)> = services.iter().map(mount).collect();
+        app.peers.fill(mounts.iter().map(|(service, backend)| (service.name, backend.clone())));
+        let lasting = LastingParts {
+            runtime: Handle::current(),
+            clock: clock.clone(),
+            redis_url: None,
+            limiter: &Default::default(),
+            cache: &Default::default(),
+        };
+        let lasting = Lasting::new(lasting, metrics.registry()).expect("nothing is declared");
+        let declared = Compiled::new(&Declared::default(), &Source::new("gateway.toml", ""), &lasting);
+        let declared = Arc::new(declared.expect("nothing is declared"));
+        let mounts = mounts.into_iter().map(|(service, backend)| Mount { service, seat: Seat::Here(backend) }).collect();
+        let plan = Plan::compile(mounts, declared, &metrics).expect("the routes do not clash");
         let parts = DoorParts {
             entry,
             operator: OperatorToken::new(OPERATOR),
@@ -148,11 +160,13 @@ impl TestApp {
             trusted_proxies: TrustedProxies::parse(&[TRUSTED_PROXY]).expect("an address"),
             runtime: Handle::current(),
             connections: connections.clone(),
+            features: app.features.clone(),
             clock: clock.clone(),
             config: DoorConfig::default(),
+            lasting,
             working: Arc::default(),
         };
-        let door = Arc::new(Door::new(plan, parts, &metrics));
+        let door = AtDoor::open(move |core| Door::new(plan, parts, core, &metrics));
         let names = AtomicU64::new(0);
         Self {
             door,
@@ -174,12 +188,8 @@ impl TestApp {
         }
     }
 
-    pub(crate) fn door(&self) -> &Door {
+    pub(crate) fn door(&self) -> &AtDoor {
         &self.door
-    }
-
-    pub(crate) fn shared_door(&self) -> Arc<Door> {
-        self.door.clone()
     }
 
     /// Returns the store.

@@ -4,6 +4,7 @@
 
 mod app;
 mod database;
+mod door;
 mod digest;
 mod listen;
 mod people;

@@ -2,7 +2,6 @@
 //! for processes: see the binary's tests.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use axum::body::Body;
 use hyper::service::service_fn;
@@ -17,12 +16,12 @@ impl TestApp {
     pub async fn listen(&self) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let door = self.shared_door();
+        let door = self.door().clone();
         tokio::spawn(async move {
             while let Ok((stream, peer)) = listener.accept().await {
                 let door = door.clone();
                 let answer = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-                    let door = Arc::clone(&door);
+                    let door = door.clone();
                     async move {
                         let mut request = request.map(Body::new);
                         request.extensions_mut().insert(PeerAddress(peer));

@@ -39,7 +39,7 @@ impl Cell<'_> {
         config.server.listen = listen;
         config.server.cores = 1;
         for (name, address) in upstreams {
-            config.upstreams.insert((*name).to_owned(), Upstream { url: format!("http://{address}") });
+            config.upstreams.insert((*name).to_owned(), Upstream { url: format!("http://{address}"), plain: false });
         }
         self.folders.push(folder);
         serve::start(&config).await.expect("it starts")

@@ -23,7 +23,7 @@ async fn start(database: &Database, folder: &TempDir, roles: &[&str], inventory:
     };
     config.server.listen = "127.0.0.1:0".parse().expect("an address");
     config.server.cores = 1;
-    config.upstreams.extend(inventory.map(|url| ("inventory".to_owned(), Upstream { url })));
+    config.upstreams.extend(inventory.map(|url| ("inventory".to_owned(), Upstream { url, plain: false })));
     serve::start(&config).await.expect("it starts")
 }
 

@@ -55,7 +55,7 @@ def headers(cases):
     for line in (
         b"X-Empty:", b"X-Empty: ", b"X-Empty:\t", b"X:y", b"X:  y  ", b"X:\ty\t", b"x-lower: y", b"X-UPPER: Y", b"x_y: z", b"My_Header: z", b"!#$%&'*+-.^`|~: odd", b"1: 2", b"X: a:b:c", b"X: a, b, ,c", b'X: "a\\"b"', b"X: (comment)",
         b"X: \xe6\xf8\xe5", b"X: \xc3\xa6", b"X: \xff", b"X: a\tb", b"Cookie: a=b; c=d", b"Cookie: " + b"a" * 4000, b"X: " + b"y" * 15000, b"Range: bytes=0-1,5-", b"Accept: */*;q=0.1, text/html", b"TE: trailers", b"TE: gzip;q=0.5, trailers",
-        b"Trailer: X-Sum", b"Via: 1.1 x", b"Max-Forwards: 3", b"From: a@b", b"Referer: http://x/?y#z", b"DNT: 1", b"Priority: u=1, i", b"Sec-Fetch-Mode: cors", b"If-None-Match: *", b'If-Match: "a", W/"b"', b"Authorization: Basic YTpi",
+        b"Trailer: X-Sum", b"Via: 1.1 x", b"Max-Forwards: 3", b"From: a@b", b"Referer: http://x/?y#z", b"DNT: 1", b"Priority: u=1, i", b"Sec-Fetch-Mode: cors", b"If-None-Match: *", b'If-Match: "a", W/"b"', b"Proxy-Authorization: Basic YTpi",
         b"Connection: ", b"Connection: ,", b"Connection: keep-alive, ,", b"Connection: TE", b"Connection: x-hop", b"Connection: Keep-Alive", b"Connection: close", b"Connection: CLOSE", b"Keep-Alive: timeout=5", b"Proxy-Connection: keep-alive",
         b"Upgrade: h2c", b"Upgrade: TLS/1.0, HTTP/2.0", b"HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA", b"Upgrade: websocket", b"Content-Type: multipart/form-data; boundary=\"a b\"", b"Content-Encoding: x-none", b"Content-Location: /x", b"X-HTTP-Method-Override: DELETE",
         b"X-Forwarded-For: 1.2.3.4", b"Forwarded: for=\"[::1]\"", b"Early-Data: 1", b"Content-MD5: x", b"Date: Sat, 21 Nov 2026 10:00:00 GMT", b"Origin: null",
@@ -67,7 +67,6 @@ def headers(cases):
         lines = [b"A: 1", b"B: 2", b"C: 3"]
         lines.insert(place, b"host: " + HOST)
         good(cases, "headers", f"Host as number {place}", cases.head(host=False, lines=lines))
-    good(cases, "before the first line", "one empty line", b"\r\n" + cases.head())
     data = cases.head(b"POST", lines=[b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABk", b"Content-Length: 5"]) + b"hello"
     good(cases, "upgrade", "h2c with a body", data, b"POST", b"hello")
 
@@ -104,9 +103,8 @@ def pipelines(cases):
     post = lambda: cases.head(b"POST", lines=[b"Content-Length: 5"]) + b"hello"
     pieces = lambda: cases.head(b"PUT", lines=[CHUNKED]) + chunked(b"hello", trailers=b"X: y\r\n")
     for makes in ((get, get), (post, get), (pieces, get), (get, post, pieces), (pieces, pieces), (post,) * 5, (get,) * 20, (pieces, post, get, pieces), (get, pieces, post) * 4):
-        for between in (b"", b"\r\n"):
-            data = between.join(make() for make in makes)
-            good(cases, "pipelined", f"{len(makes)}", data, expect=len(makes), method=None)
+        data = b"".join(make() for make in makes)
+        good(cases, "pipelined", f"{len(makes)}", data, expect=len(makes), method=None)
 
 
 ROWS = (methods, targets, hosts, headers, bodies, pipelines)

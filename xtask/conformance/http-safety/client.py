@@ -42,7 +42,7 @@ async def exchange(port, pieces, methods=(), answers=None, quiet=None, patience=
     async def send():
         for number, piece in enumerate(pieces):
             if number:
-                await asyncio.sleep(0.003)
+                await asyncio.sleep(0.002)
             writer.write(piece)
             await writer.drain()
 

@@ -6,8 +6,10 @@ was as it must be.
 
 import argparse
 import asyncio
+import logging
 import sys
 from collections import Counter, defaultdict
+from urllib.parse import unquote_to_bytes
 
 import attacks
 import http2
@@ -35,14 +37,17 @@ def pieces(case, way):
         ends = [0, *case.splits, len(case.data)]
         return [case.data[start:end] for start, end in zip(ends, ends[1:]) if end > start]
     # The first bytes one by one; the kernel may join some of them again.
-    return [case.data[at : at + 1] for at in range(min(len(case.data), 300))] + [case.data[300:]] * (len(case.data) > 300)
+    return [case.data[at : at + 1] for at in range(min(len(case.data), 100))] + [case.data[100:]] * (len(case.data) > 100)
 
 
 async def send(subject, case, way):
     methods = [request.method for request in read_all(case.data)] if not case.refused else [b"GET"]
-    if case.refused and case.data.lstrip(b"\r\n").startswith(b"HEAD "):
+    if case.refused and case.data.startswith(b"HEAD "):
         methods = [b"HEAD"]
     answers = case.expect if not case.refused and not case.cut else None
+    # What only the path is wrong with is refused like anything else at the door, and the connection stays.
+    if case.row.startswith("path "):
+        answers = 1
     return await exchange(subject.port, pieces(case, way), methods, answers=answers, cut=case.cut)
 
 
@@ -60,7 +65,7 @@ def judge(case, way, heard, arrived):
     if case.cut:
         return None
     *before, last = heard.statuses or [0]
-    if before != [200] * case.expect or last not in case.statuses or not heard.problems or not heard.closed:
+    if before != [200] * case.expect or last not in case.statuses or not heard.problems or not (heard.closed or case.row.startswith("path ")):
         return f"the answers {heard.statuses}, {'closed' if heard.closed else 'open'}, {heard.problems} problems"
     return None
 
@@ -126,8 +131,8 @@ def report(subject, cases, found):
     examples = {}
     for key, case in cases:
         row = rows[("wrong: " if key.startswith("r") else "right: ") + case.row]
-        readings = {reader.name: reader.read(key) for reader in found}
-        ours = tuple(request.reading() for request in subject.recorder.requests.get(key, ()))
+        readings = {reader.name: tuple((method, unquote_to_bytes(path), body) for method, path, body in reader.read(key)) for reader in found}
+        ours = tuple((method, unquote_to_bytes(path), body) for method, path, body in map(lambda request: request.reading(), subject.recorder.requests.get(key, ())))
         row["cases"] += 1
         row["ours"] += len(ours)
         for name in names:
@@ -138,7 +143,7 @@ def report(subject, cases, found):
             row["differ"] += 1
             common = min(different, key=len)
             agreed = all(reading[: len(common)] == common for reading in different)
-            fine = not ours or (agreed and ours == common) or key.startswith("a")
+            fine = not ours or (agreed and ours == common)
             check(fine, f"{case.name}: servers differ, and Portico let it through: {ours}")
             if key.startswith("a"):
                 examples[case.name] = {name: [f"{reading[0].decode()} {reading[1][:40].decode('latin-1')} +{len(reading[2])}" for reading in readings[name]] for name in names}
@@ -160,6 +165,8 @@ async def run():
     parser.add_argument("words", nargs="+")
     given = parser.parse_args()
     folder = given.words[-1]
+    # Who floods is cut off; asyncio would say so for every piece.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     subject = await Subject().start(given.words[0], folder, given.subject, given.origin)
     wrong, right = corpus()
     only = given.only.split(",")

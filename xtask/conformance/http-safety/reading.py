@@ -106,16 +106,9 @@ def read_one(data):
 def read_all(data):
     """Returns all whole requests."""
     requests = []
-    while data:
-        read = read_one(data[2:] if not requests and data.startswith(b"\r\n") else data)
-        if read is None:
-            break
-        skip = 2 if not requests and data.startswith(b"\r\n") else 0
+    while data and (read := read_one(data)):
         requests.append(read[0])
-        data = data[skip + read[1] :]
-        # Between pipelined requests one empty line may stand.
-        if data.startswith(b"\r\n"):
-            data = data[2:]
+        data = data[read[1] :]
     return requests
 
 

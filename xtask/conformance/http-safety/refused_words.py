@@ -26,8 +26,8 @@ def first_line(cases):
         lambda path: path[1:], lambda path: b"." + path, lambda path: b"\\" + path, lambda path: b"?" + path, lambda path: b"#" + path, lambda path: path + b"#x",
         lambda path: path + b"?a#b", lambda path: path + b"\xe6", lambda path: path + b"\xc3\xa6", lambda path: path + b"?\xe6", lambda path: path + b"<x>",
         lambda path: path + b'"', lambda path: path + b"?<x>", lambda path: path + b'?"', lambda path: path + b"%", lambda path: path + b"%4", lambda path: path + b"%zz",
-        lambda path: path + b"%u0041", lambda path: path + b"^", lambda path: path + b"`", lambda path: path + b"{x}", lambda path: b"//example.test" + path,
-        lambda path: b"http:" + path, lambda path: b"http:/" + path, lambda path: b"http://" + path, lambda path: b"ftp://example.test" + path, lambda path: b"example.test" + path,
+        lambda path: path + b"%u0041", lambda path: path + b"^", lambda path: path + b"`", lambda path: path + b"{x}", 
+        lambda path: b"http:" + path, lambda path: b"http://" + path, lambda path: b"ftp://example.test" + path, lambda path: b"example.test" + path,
         lambda path: b"javascript:alert(1)", lambda path: b"refused://http/bare_line_feed", lambda path: b"http://a@example.test" + path, lambda path: b"http://:80" + path,
         lambda path: b"http://example.test:x" + path, lambda path: b"http://example.test:" + path, lambda path: b"http://example.test:99999" + path,
         lambda path: b"http://exa mple.test" + path, lambda path: b"http://example.test?x", lambda path: b"http://example.test#x", lambda path: b"http://[::1" + path,
@@ -40,7 +40,7 @@ def first_line(cases):
     row = "path that servers read in two ways"
     for tail in (
         b"/../x", b"/./x", b"//x", b"/..", b"/.", b"/%2e%2e/x", b"/%2e/x", b"/.%2e/x", b"/%2E%2E/x", b"%2fx", b"%2Fx", b"%5cx", b"%5Cx", b"\\x", b"/..\\x", b"%00", b"%0a", b"%0d%0a",
-        b"%7f", b"%1f", b"%25", b"%252e%252e", b"/..%2fx", b"/%2e%2e%2fx", b"/...%2f", b"//", b"/x//y", b"%09", b"%08",
+        b"%7f", b"%1f", b"%25", b"%252e%252e", b"/..%2fx", b"/%2e%2e%2fx", b"/...%2f", b"//", b"/x//y", b"//example.test/c/x", b"%09", b"%08",
     ):
         cases.add(row, shown(tail), cases.head(target=cases.path() + tail))
     row = "version"
@@ -64,7 +64,7 @@ def first_line(cases):
             line = make()
             cases.add(row, shown(line), line + b"\r\n" + (b"Host: " + HOST + b"\r\n") * host + b"\r\n")
     row = "before the first line"
-    for before in (b"\r\n\r\n", b"\n", b"\r", b"\n\n", b"\r\n\r\n\r\n", b"\r\n\n", b"\r\n ", b" \r\n", b"\0", b"\xef\xbb\xbf", b"X: y\r\n", b"\r\nX\r\n", b"\t\r\n", b"\r\n" * 50):
+    for before in (b"\r\n", b"\r\n\r\n", b"\n", b"\r", b"\n\n", b"\r\n\r\n\r\n", b"\r\n\n", b"\r\n ", b" \r\n", b"\0", b"\xef\xbb\xbf", b"X: y\r\n", b"\r\nX\r\n", b"\t\r\n", b"\r\n" * 50):
         cases.add(row, shown(before), before + cases.head(), cut=before == b"\r")
 
 

@@ -30,7 +30,7 @@ pub struct Options {
 impl Options {
     pub fn parse(arguments: &[String]) -> Outcome<Self> {
         let mut options = Self::default();
-        let mut words = arguments.iter().filter(|word| *word != "--");
+        let mut words = arguments.iter().filter(|word| word.as_str() != "--");
         while let Some(word) = words.next() {
             let mut value = || words.next().cloned().ok_or_else(|| format!("`{word}` wants a value"));
             match word.as_str() {

@@ -153,8 +153,11 @@ impl Wstest {
         std::fs::write(&file, spec.to_string()).map_err(|error| error.to_string())?;
         let log = std::fs::File::create(reports.join("wstest.log")).map_err(|error| error.to_string())?;
         let mut command = workspace::program(&self.python);
-        command.args(["-W", "ignore", "-c", "from autobahntestsuite.wstest import run; run()"]);
-        command.args(["-m", "fuzzingclient", "-s"]).arg(&file).env("PYTHONPATH", &self.packages);
+        // Not the PYTHONPATH: `zope` is a namespace that only a folder of packages can make.
+        let program = "import os, site; site.addsitedir(os.environ['PACKAGES']); \
+                       from autobahntestsuite.wstest import run; run()";
+        command.args(["-W", "ignore", "-c", program]);
+        command.args(["-m", "fuzzingclient", "-s"]).arg(&file).env("PACKAGES", &self.packages);
         let errors = log.try_clone().map_err(|error| error.to_string())?;
         command.stdout(log).stderr(errors);
         workspace::run(&mut command)

@@ -99,16 +99,7 @@ fn install_with_apt(root: bool) -> Outcome {
     if !root {
         return Err("needs root".into());
     }
-    if workspace::on_path("apt-get").is_none() {
-        return Err("not this kind of machine".into());
-    }
-    let apt = |arguments: &[&str]| {
-        let mut command = Command::new("apt-get");
-        command.args(["-q", "-y"]).args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
-        workspace::run(&mut command)
-    };
-    apt(&["update"])?;
-    apt(&["install", "--no-install-recommends", "postgresql"])
+    workspace::install_with_apt("postgresql")
 }
 
 #[cfg(test)]

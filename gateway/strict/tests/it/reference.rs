@@ -29,7 +29,10 @@ pub(crate) fn read(mut bytes: &[u8]) -> Result<Vec<Read>, String> {
     Ok(requests)
 }
 
-fn lines(bytes: &[u8]) -> Result<Option<(Vec<Vec<u8>>, &[u8])>, String> {
+/// Lines, and what follows them.
+type Lines<'a> = (Vec<Vec<u8>>, &'a [u8]);
+
+fn lines(bytes: &[u8]) -> Result<Option<Lines<'_>>, String> {
     let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
     let text = &bytes[..end];
     let mut lines = vec![Vec::new()];
