@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
-use http::header::{ALLOW, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ALLOW, CONNECTION, SEC_WEBSOCKET_VERSION, UPGRADE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use kernel::{Error, TenantId};
 use policies::Verdict;
@@ -46,6 +46,12 @@ pub(crate) async fn finish(walk: Walk, answered: Response, public: bool) -> Resp
     front::strip_hop_by_hop(response.headers_mut());
     let status = response.status();
     agreed.agree(response.headers_mut(), status);
+    if status == StatusCode::UPGRADE_REQUIRED {
+        // What to ask for instead (RFC 6455, section 4.4).
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+        response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    }
     front::strip_internal(response.headers_mut());
     add_ids(response.headers_mut(), &walk.ids);
     if let Some(route) = &walk.route {

@@ -25,6 +25,9 @@ pub struct Compiled {
     upstreams: Upstreams,
     sources: BTreeMap<String, discovery::Config>,
     issuers: Vec<issuers::Config>,
+    register: Option<discovery::Register>,
+    openapi: Vec<(String, String)>,
+    required: Vec<String>,
 }
 
 /// A declared route, before it is put into a table.
@@ -37,6 +40,7 @@ pub(crate) struct DeclaredRoute {
     pub shape: Shape,
     pub live: bool,
     pub upstream_path: Option<UpstreamPath>,
+    upstream_template: String,
     pub target: Target,
     pub steps: Arc<Steps>,
     source: Source,
@@ -44,6 +48,24 @@ pub(crate) struct DeclaredRoute {
 }
 
 impl DeclaredRoute {
+    fn shown(&self) -> surface::Route {
+        surface::Route {
+            methods: self.methods.iter().map(Method::to_string).collect(),
+            path: self.template.to_string(),
+            upstream: self.upstream_template.clone(),
+            access: match self.access {
+                ServiceAccess::Public if self.steps.forward_authorization => Some(surface::Access::Origin),
+                ServiceAccess::Public => Some(surface::Access::Public),
+                _ => None,
+            },
+            shape: match self.shape {
+                Shape::Plain => surface::Shape::Plain,
+                Shape::Success => surface::Shape::Success,
+                Shape::Status => surface::Shape::Status,
+            },
+        }
+    }
+
     /// Adds the place in the file to what is wrong.
     pub(crate) fn wrong(&self, error: Error) -> Error {
         self.source.wrong(self.at, error.message())
@@ -66,7 +88,7 @@ impl Compiled {
         }
         let upstreams = lasting.upstreams(&configs)?;
         let names = Names::compile(declared, source, lasting)?;
-        let mut compiled = Self { routes: Vec::new(), services: BTreeMap::new(), plain: Arc::default(), upstreams, sources: BTreeMap::new(), issuers: Vec::new() };
+        let mut compiled = Self { routes: Vec::new(), services: BTreeMap::new(), plain: Arc::default(), upstreams, sources: BTreeMap::new(), issuers: Vec::new(), register: None, openapi: Vec::new(), required: Vec::new() };
         for (name, entry) in &declared.services {
             let wrong = |error: Error| source.wrong_in("services", name, error.message());
             let steps = names.steps_of_service(name, entry).map_err(wrong)?;
@@ -80,6 +102,15 @@ impl Compiled {
         issuers::check(&declared.issuers)?;
         compiled.sources = sources;
         compiled.issuers = declared.issuers.clone();
+        compiled.register = declared.register.clone();
+        for (name, entry) in &declared.upstreams {
+            if !entry.openapi.is_empty() {
+                compiled.openapi.push((name.clone(), entry.openapi.clone()));
+            }
+            if entry.required {
+                compiled.required.push(name.clone());
+            }
+        }
         Ok(compiled)
     }
 
@@ -87,6 +118,27 @@ impl Compiled {
     pub fn begin(&self, lasting: &Lasting) -> Result<()> {
         lasting.set_issuers(&self.issuers)?;
         lasting.discover(self.sources.clone())
+    }
+
+    /// Returns where others are told that this process is there.
+    pub fn register(&self) -> Option<&discovery::Register> {
+        self.register.as_ref()
+    }
+
+    /// Returns the upstreams that have an OpenAPI document, and where it is.
+    pub fn documents(&self) -> &[(String, String)] {
+        &self.openapi
+    }
+
+    /// Says whether the installation is unhealthy without this upstream.
+    pub fn is_required(&self, name: &str) -> bool {
+        self.required.iter().any(|required| required == name)
+    }
+
+    /// Returns the routes that lead to an upstream, for the document that shows them.
+    pub fn shown(&self, upstream: &str) -> Vec<surface::Route> {
+        let leads = |route: &&DeclaredRoute| matches!(&route.target, Target::Upstream(to) if *to.name == *upstream);
+        self.routes.iter().filter(leads).filter(|route| route.hosts.is_empty()).map(DeclaredRoute::shown).collect()
     }
 
     /// Returns what the routes of a service walk through.
@@ -128,6 +180,7 @@ impl Compiled {
             shape: route.shape.into(),
             live: route.live || route.websocket,
             upstream_path,
+            upstream_template: if route.upstream_path.is_empty() { &route.path } else { &route.upstream_path }.clone(),
             steps: Arc::new(names.steps(route, &target)?),
             target,
             source: source.clone(),

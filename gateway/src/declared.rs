@@ -41,6 +41,10 @@ pub struct Declared {
     pub shedding: Option<ShedderConfig>,
     /// Answers made of several, by name.
     pub compositions: BTreeMap<String, compose::Config>,
+    /// How the tokens of language models are counted, by name.
+    pub meters: BTreeMap<String, metering::Config>,
+    /// Where others are told that this process is there.
+    pub register: Option<discovery::Register>,
     /// Rules for WebSockets, by name.
     pub sockets: BTreeMap<String, ws_proxy::Config>,
     /// The cache that all routes share.

@@ -324,7 +324,12 @@ impl Door {
 
     pub(crate) fn desk(&self) -> SocketDesk {
         let DoorParts { connections, clock, lasting, .. } = &self.parts;
-        SocketDesk { sockets: lasting.sockets().clone(), connections: connections.clone(), clock: clock.clone() }
+        SocketDesk {
+            sockets: lasting.sockets().clone(),
+            metering: lasting.metering().clone(),
+            connections: connections.clone(),
+            clock: clock.clone(),
+        }
     }
 
     pub(crate) fn features(&self) -> &dyn Features {

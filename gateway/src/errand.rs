@@ -98,7 +98,8 @@ impl Errand {
             return target.socket.open(&self.desk, opener, self.core.client(), &target.upstream, request, &call).await;
         }
         parts.extensions.clear();
-        let mut response = self.core.client().send(&target.upstream, Request::from_parts(parts, body), &call).await?;
+        let answered = self.core.client().send(&target.upstream, Request::from_parts(parts, body), &call).await;
+        let mut response = answered.map_err(told)?;
         *response.version_mut() = Version::HTTP_11;
         Ok(response)
     }
@@ -108,11 +109,35 @@ impl Errand {
         if let Some(transform) = &self.route.steps.request {
             (request, watch) = transform.apply(self.prepared.clone(), request)?;
         }
-        let answered = self.send(target, request, path).await;
+        let answered = match &self.route.steps.meter {
+            Some(plan) => self.metered(plan, target, request, path).await,
+            None => self.send(target, request, path).await,
+        };
         // A body that turned out to be no JSON is why the upstream gave up.
         match watch.and_then(|watch: FaultWatch| watch.fault()) {
             Some(fault) if answered.is_err() => Err(fault.error()),
             _ => answered,
+        }
+    }
+
+    /// Reserves what the request may cost, and has its answer settle it.
+    async fn metered(
+        &self,
+        plan: &metering::Plan,
+        target: &UpstreamTarget,
+        request: Request,
+        path: Option<String>,
+    ) -> Result<Response> {
+        let caller = metering::Caller::new(self.caller.as_deref(), self.route.template.clone());
+        let (request, call) = self.desk.metering.begin(plan, caller, request).await?;
+        match self.send(target, request, path).await {
+            Ok(response) => Ok(call.answer(response)),
+            Err(error) => {
+                if ["gateway.circuit_open", "gateway.upstream_busy", "gateway.no_healthy_server"].contains(&error.code()) {
+                    call.release();
+                }
+                Err(error)
+            }
         }
     }
 
@@ -139,7 +164,8 @@ impl Errand {
             return socket.open(&self.desk, opener, self.core.client(), to, request, &call).await;
         }
         parts.extensions.clear();
-        let mut response = self.core.client().send(to, Request::from_parts(parts, body), &call).await?;
+        let answered = self.core.client().send(to, Request::from_parts(parts, body), &call).await;
+        let mut response = answered.map_err(told)?;
         // What the server speaks is between it and the door.
         *response.version_mut() = Version::HTTP_11;
         if !self.route.steps.forward_cookies {
@@ -171,6 +197,14 @@ impl Errand {
         if !self.route.steps.forward_authorization {
             headers.remove(AUTHORIZATION);
         }
+    }
+}
+
+/// Returns what the client is told of a failure: where its own body was refused on the way, that.
+fn told(failure: upstream::Failure) -> Error {
+    match strict_http::Refusal::behind(&failure) {
+        Some(refusal) => refusal.into(),
+        None => failure.into(),
     }
 }
 

@@ -9,6 +9,7 @@ use discovery::{Discovery, Guard};
 use http_cache::Cache;
 use issuers::Issuers;
 use kernel::{Clock, Result, TenantId};
+use metering::{Ledger, MemoryLedger, Metering};
 use policies::{Limiter, LimiterConfig, Shedders};
 use prometheus_client::registry::Registry;
 use tokio::runtime::Handle;
@@ -31,6 +32,8 @@ pub struct LastingParts<'p> {
     pub limiter: &'p LimiterConfig,
     /// The cache that all routes share.
     pub cache: &'p http_cache::Config,
+    /// Keeps what was reserved and used of language models' budgets; nothing keeps it in memory.
+    pub ledger: Option<Arc<dyn Ledger>>,
 }
 
 /// The state of a gateway that a new file does not touch.
@@ -43,6 +46,9 @@ struct Inner {
     sockets: Sockets,
     shedders: Shedders,
     cache: Cache,
+    metering: Metering,
+    /// The tokens that are believed, and under which issuers.
+    believed: Mutex<(Option<Arc<TokenCache>>, Vec<issuers::Config>)>,
     issuers: Arc<ArcSwap<Issuers>>,
     upstreams: Mutex<Known>,
 }
@@ -60,7 +66,8 @@ struct Known {
 impl Lasting {
     /// Returns the state of a new gateway; `runtime` does its work in the background.
     pub fn new(parts: LastingParts<'_>, registry: &mut Registry) -> Result<Self> {
-        let LastingParts { runtime, clock, redis_url, limiter, cache } = parts;
+        let LastingParts { runtime, clock, redis_url, limiter, cache, ledger } = parts;
+        let ledger = ledger.unwrap_or_else(|| Arc::new(MemoryLedger::new(clock.clone())));
         let metrics = upstream::Metrics::default();
         metrics.register(registry);
         let cache = Cache::new(cache, clock.clone(), &runtime)?;
@@ -70,6 +77,8 @@ impl Lasting {
             sockets: Sockets::default(),
             shedders: Shedders::new(registry),
             cache,
+            metering: Metering::new(ledger, runtime.clone()),
+            believed: Mutex::default(),
             issuers: Arc::new(ArcSwap::from_pointee(Issuers::build(&[], None, &runtime, clock.clone())?)),
             environment: Environment { runtime, clock, metrics },
             upstreams: Mutex::default(),
@@ -91,6 +100,11 @@ impl Lasting {
         &self.0.cache
     }
 
+    /// Returns what counts tokens.
+    pub fn metering(&self) -> &Metering {
+        &self.0.metering
+    }
+
     /// Returns the sockets to upstreams.
     pub fn sockets(&self) -> &Sockets {
         &self.0.sockets
@@ -105,6 +119,7 @@ impl Lasting {
     /// Puts the tokens of declared issuers before the installation's own. What the cache believes of a key
     /// that its issuer has taken back is forgotten.
     pub fn with_issuers(&self, own: Arc<dyn Authenticate>, cache: &Arc<TokenCache>) -> Arc<dyn Authenticate> {
+        self.believed().0 = Some(cache.clone());
         let believed = cache.clone();
         self.0.issuers.load().on_change(move |issuer| {
             tracing::info!(issuer, "a key was taken back; tokens are checked anew");
@@ -119,7 +134,24 @@ impl Lasting {
         let before = self.0.issuers.load_full();
         let made = Issuers::build(configs, Some(&before), runtime, clock.clone())?;
         self.0.issuers.store(Arc::new(made));
+        let mut believed = self.believed();
+        // What was checked under other rules is checked anew.
+        if believed.1 != configs {
+            believed.1 = configs.to_vec();
+            if let Some(cache) = &believed.0 {
+                cache.revoke(&web::Revocation::Everything);
+            }
+        }
         Ok(())
+    }
+
+    fn believed(&self) -> MutexGuard<'_, (Option<Arc<TokenCache>>, Vec<issuers::Config>)> {
+        self.0.believed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the upstream of this name.
+    pub fn upstream(&self, name: &str) -> Option<Arc<Upstream>> {
+        self.known().upstreams.get(name).cloned()
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

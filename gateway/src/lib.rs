@@ -3,6 +3,7 @@
 //! service's rules, and not for deciding what a caller may do beyond the route's own access.
 
 mod answer;
+mod background;
 mod browser;
 mod client;
 mod compiled;
@@ -30,6 +31,7 @@ mod target;
 mod token_cache;
 mod upgrade;
 
+pub use background::BackgroundClient;
 pub use browser::PublicOrigin;
 pub use client::TrustedProxies;
 pub use compiled::Compiled;

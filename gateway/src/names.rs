@@ -28,6 +28,7 @@ pub(crate) struct Names<'d> {
     requests: Named<RequestTransform>,
     responses: Named<ResponseTransform>,
     caches: Named<http_cache::Policy>,
+    meters: Named<metering::Plan>,
 }
 
 type Named<T> = BTreeMap<String, Arc<T>>;
@@ -46,6 +47,7 @@ impl<'d> Names<'d> {
             compositions: compiled((source, "compositions"), &declared.compositions, compose::Recipe::compile)?,
             requests: compiled((source, "requests"), &declared.requests, |_, config| RequestTransform::compile(config))?,
             responses: compiled((source, "responses"), &declared.responses, |_, config| ResponseTransform::compile(config))?,
+            meters: compiled((source, "meters"), &declared.meters, |_, config| config.compile())?,
             caches: compiled((source, "caches"), &declared.caches, |_, config| http_cache::Policy::compile(config))?,
             sockets: compiled((source, "sockets"), &declared.sockets, |_, config| SocketRules::compile(config))?,
         })
@@ -86,6 +88,7 @@ impl<'d> Names<'d> {
             addresses: find("addresses", &self.addresses, &route.addresses)?,
             cors: find("cors", &self.cors, &route.cors)?,
             limits: self.limits(&route.limits, &route.path)?,
+            meter: find("meters", &self.meters, &route.meter)?,
             cache: find("caches", &self.caches, &route.cache)?,
             request: find("requests", &self.requests, &route.request)?,
             response: find("responses", &self.responses, &route.response)?,
@@ -95,6 +98,9 @@ impl<'d> Names<'d> {
             ..Steps::default()
         };
         steps.said = said(&route.addresses, &route.cors, &route.limits);
+        if !route.meter.is_empty() {
+            steps.said.push(format!("tokens are counted by {:?}: reserved, streamed, settled", route.meter));
+        }
         if !route.cache.is_empty() {
             steps.said.push(format!("answers are kept by {:?}", route.cache));
         }

@@ -8,6 +8,7 @@ use axum::response::Response;
 use http::header::{CONNECTION, UPGRADE};
 use http::HeaderValue;
 use kernel::{Clock, Error, Result};
+use metering::Metering;
 use upstream::{Call, Client, Tunnel, Upstream};
 use web::{Connections, Principal, Standing};
 use ws_proxy::{Config, Handshake, Life, OriginRule, Sockets};
@@ -18,10 +19,11 @@ pub(crate) struct SocketRules {
     origins: OriginRule,
 }
 
-/// What a socket needs of the door.
+/// What lasts longer than a request's head needs of the door.
 #[derive(Clone)]
 pub(crate) struct SocketDesk {
     pub sockets: Sockets,
+    pub metering: Metering,
     pub connections: Connections,
     pub clock: Clock,
 }

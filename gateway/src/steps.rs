@@ -51,6 +51,7 @@ pub(crate) struct Steps {
     pub request: Option<Arc<RequestTransform>>,
     pub response: Option<Arc<ResponseTransform>>,
     pub cache: Option<Arc<http_cache::Policy>>,
+    pub meter: Option<Arc<metering::Plan>>,
     pub shed: Option<Shed>,
     pub fallback: Option<Arc<Fixed>>,
     pub priority: Priority,

@@ -112,6 +112,8 @@ pub struct Server {
     pub drain_notice_ms: u64,
     /// How long open requests may take to end, in milliseconds.
     pub drain_limit_ms: u64,
+    /// How strictly connections are read, and for how long they are waited for.
+    pub limits: strict_http::Config,
 }
 
 /// What the process says of its work.
@@ -233,6 +235,7 @@ impl Default for Server {
             request_timeout_ms: 30_000,
             drain_notice_ms: 0,
             drain_limit_ms: 10_000,
+            limits: strict_http::Config::default(),
         }
     }
 }
@@ -287,6 +290,7 @@ impl Config {
         self.store.engine()?;
         self.identity.check()?;
         services::States::new(&self)?;
+        self.server.limits.check()?;
         gateway::TrustedProxies::parse(&self.server.trusted_proxies)?;
         let counts =
             [("server.in_flight", self.server.in_flight), ("store.connections", self.store.connections as usize)];

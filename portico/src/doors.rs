@@ -12,6 +12,7 @@ use gateway::{
 use kernel::{Clock, Error, Result};
 use service::{Backend, Local, Remote, Service};
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio::signal::unix::{SignalKind, signal};
 use web::ContextKey;
 
@@ -107,7 +108,7 @@ fn declared(config: &Config) -> Result<(Declared, Source)> {
 pub(crate) fn lasting(config: &Config, runtime: Handle, clock: Clock, metrics: &mut Metrics) -> Result<Lasting> {
     let (declared, _) = declared(config)?;
     let redis_url = Some(config.redis.url.as_str()).filter(|url| !url.is_empty());
-    let parts = LastingParts { runtime, clock, redis_url, limiter: &declared.limiter, cache: &declared.cache };
+    let parts = LastingParts { runtime, clock, redis_url, limiter: &declared.limiter, cache: &declared.cache, ledger: None };
     Lasting::new(parts, metrics.registry())
 }
 
@@ -135,7 +136,7 @@ pub(crate) fn described_plan(config: &Config) -> Result<Plan> {
 
 /// Reads the file again when it changes or the process gets SIGHUP. What is wrong with it is logged, and
 /// the doors stay as they are.
-pub(crate) async fn keep_current(config: Config, factory: DoorFactory, renewal: Renewal) {
+pub(crate) async fn keep_current(config: Config, factory: DoorFactory, renewal: Renewal, told: Arc<Notify>) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
     let watch = Duration::from_millis(config.gateway.watch_ms);
     let mut seen = changed(&config).await;
@@ -150,7 +151,10 @@ pub(crate) async fn keep_current(config: Config, factory: DoorFactory, renewal: 
         }
         seen = now;
         match reload(&config, &factory, &renewal).await {
-            Ok(routes) => tracing::info!(gateway.routes = routes, "the gateway's file was read again"),
+            Ok(routes) => {
+                told.notify_one();
+                tracing::info!(gateway.routes = routes, "the gateway's file was read again");
+            }
             Err(error) => tracing::error!(error = %error, "the gateway's file was changed, and is not used"),
         }
     }
@@ -163,6 +167,8 @@ async fn reload(config: &Config, factory: &DoorFactory, renewal: &Renewal) -> Re
     compiled.begin(&factory.lasting)?;
     factory.compiled.store(compiled);
     renewal.renew().await?;
+    // What was kept may have come another way.
+    factory.lasting.cache().clear();
     Ok(routes)
 }
 

@@ -29,4 +29,5 @@ mod kept_answers;
 mod people;
 mod plain_upstreams;
 mod tasks_command;
+mod upstream_documents;
 mod work;

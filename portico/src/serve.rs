@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use discovery::Registration;
 use events::Hub;
 use gateway::{
-    DoorConfig, DoorParts, Drain, Entry, Gate, Metrics, OperatorToken, PublicOrigin, ServerConfig, TrustedProxies,
+    BackgroundClient, DoorConfig, DoorParts, Drain, Entry, Gate, Metrics, OperatorToken, PublicOrigin, ServerConfig, TrustedProxies,
 };
 use identity::{Authenticator, FirstStart, RolePermissions};
 use kernel::{Clock, Error, Result};
@@ -16,8 +17,10 @@ use notifications::Outside;
 use service::{App, Live, Peers, Service, features_of};
 use store::{Engine, Store};
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use web::{Connections, ContextKey};
+use ws_proxy::Sockets;
 
 use crate::config::Config;
 use crate::counts::Counts;
@@ -28,7 +31,7 @@ use crate::mail::{People, Post};
 use crate::people::{self, Bearer};
 use crate::services::States;
 use crate::work::Work;
-use crate::{docs, health, kept_answers, operator, plain_upstreams, services, work};
+use crate::{docs, health, kept_answers, upstream_documents, operator, plain_upstreams, services, work};
 
 /// How often a process looks for switches that others turned: they are to hold within a second.
 const LOOK_AT_SWITCHES: Duration = Duration::from_millis(200);
@@ -42,6 +45,9 @@ pub struct Running {
     background: Vec<JoinHandle<()>>,
     work: Work,
     drain: Drain,
+    /// Says elsewhere that this process is there.
+    registration: Option<Registration>,
+    sockets: Sockets,
     /// What the first start made, if this was one.
     pub first_start: Option<FirstStart>,
     _lock: Lock,
@@ -135,17 +141,22 @@ pub async fn start(config: &Config) -> Result<Running> {
     };
     metrics.registry().register_collector(Box::new(counts));
     let lasting = doors::lasting(config, Handle::current(), clock.clone(), &mut metrics)?;
+    let compiled = doors::compile(config, &lasting)?;
+    compiled.begin(&lasting)?;
+    let compiled = Arc::new(ArcSwap::from_pointee(compiled));
     let metrics = Arc::new(metrics);
+    let members = upstream_documents::members(&compiled.load(), &lasting);
     let document = Arc::new(surface::Published::default());
     let here = all.iter().filter(|service| roles.runs(service)).map(|service| service.name).collect();
     let own = [
-        health::service(here, readiness.clone(), metrics.clone()),
+        health::service_with(here, readiness.clone(), metrics.clone(), members),
         docs::service(document.clone()),
         operator::service(identity.clone(), &all, &work::sinks(config)),
     ];
     let own_from = all.len();
     all.extend(own);
-    document.set(docs::written(&service::document(&all)));
+    let own_document = service::document(&all);
+    document.set(docs::written(&own_document));
 
     // The door, one per core.
     let mut background: Vec<JoinHandle<()>> = post.start().into_iter().collect();
@@ -192,12 +203,10 @@ pub async fn start(config: &Config) -> Result<Running> {
         }
     }
     app.peers.fill(peers);
-    let compiled = doors::compile(config, &lasting)?;
-    compiled.begin(&lasting)?;
     let factory = DoorFactory {
         places: Arc::new(places),
         lasting: lasting.clone(),
-        compiled: Arc::new(ArcSwap::from_pointee(compiled)),
+        compiled: compiled.clone(),
         parts: DoorParts {
             entry,
             operator: OperatorToken::new(&operator_token),
@@ -222,13 +231,26 @@ pub async fn start(config: &Config) -> Result<Running> {
         listen: config.server.listen,
         cores: config.server.cores,
         header_timeout: Duration::from_millis(config.server.header_timeout_ms),
-        limits: Default::default(),
+        limits: config.server.limits.clone(),
     };
     let at_cores = factory.clone();
     let server = gateway::Server::start(&listen, move |core| at_cores.door(core))?;
-    background.push(tokio::spawn(doors::keep_current(config.clone(), factory, server.renewal())));
+    let changed = Arc::new(Notify::new());
+    background.push(tokio::spawn(upstream_documents::follow(
+        compiled.clone(),
+        factory.lasting.clone(),
+        BackgroundClient::start()?,
+        document,
+        own_document,
+        changed.clone(),
+    )));
+    let registration = compiled.load().register().map(|to| Registration::start(to, &Handle::current())).transpose()?;
+    let sockets = factory.lasting.sockets().clone();
+    background.push(tokio::spawn(doors::keep_current(config.clone(), factory, server.renewal(), changed)));
     lock.announce(&Holder { pid: std::process::id(), address: Some(server.address()) })?;
     Ok(Running {
+        registration,
+        sockets,
         background,
         work,
         server,
@@ -292,9 +314,13 @@ impl Running {
     /// Stops in order: say so, stop accepting, end what is open, close the data.
     pub async fn stop(self) {
         self.readiness.stop();
+        if let Some(registration) = self.registration {
+            registration.stop().await;
+        }
         // Streams and sockets never end by themselves; their clients come back elsewhere.
         tokio::time::sleep(self.drain.notice).await;
         self.connections.close();
+        self.sockets.drain();
         self.server.drain(Drain { notice: Duration::ZERO, ..self.drain }).await;
         self.work.stop().await;
         for task in self.background {

@@ -27,17 +27,19 @@ impl Cores {
 
     /// Returns a program that will run on the proxy's core.
     pub fn alone(self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        if !self.split {
-            return Command::new(program);
+        let mut command = self.beside_the_load(if self.split { "taskset".as_ref() } else { program.as_ref() });
+        if self.split {
+            command.args(["--cpu-list", "0"]).arg(program);
         }
-        let mut command = Command::new("taskset");
-        command.args(["--cpu-list", "0"]).arg(program);
         command
     }
 
-    /// Returns a program that will run where the load does.
+    /// Returns a program that will run where the load does. It ends with this one, however that ends: a stopped
+    /// proxy would otherwise stay for ever.
     pub fn beside_the_load(self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        Command::new(program)
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]).arg(program);
+        command
     }
 
     /// Says what was done.

@@ -140,6 +140,7 @@ impl Stand {
             redis_url: None,
             limiter: &limiter,
             cache: &cache,
+            ledger: None,
         };
         let lasting = Lasting::new(parts, metrics.registry()).expect("the state");
         let (declared, clock, metrics) = (String::new(), clock.clone(), Arc::new(metrics));

@@ -147,6 +147,7 @@ impl TestApp {
             redis_url: None,
             limiter: &Default::default(),
             cache: &Default::default(),
+            ledger: None,
         };
         let lasting = Lasting::new(lasting, metrics.registry()).expect("nothing is declared");
         let declared = Compiled::new(&Declared::default(), &Source::new("gateway.toml", ""), &lasting);

@@ -239,7 +239,7 @@ mod tests {
         ] {
             assert!(message.contains(part), "{part} is not in {message}");
         }
-        assert_eq!(message.lines().count(), 9);
+        assert_eq!(message.lines().count(), 10);
     }
 
     #[test]
