@@ -7,7 +7,7 @@ use std::time::Instant;
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use http::header::{ALLOW, CONNECTION, SEC_WEBSOCKET_VERSION, UPGRADE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use kernel::{Error, TenantId};
 use policies::Verdict;
 use service::Shape;
@@ -22,6 +22,8 @@ pub(crate) struct Walk {
     pub began: Instant,
     pub method: Method,
     pub ids: RequestIds,
+    /// The same as they are written in headers.
+    pub id_values: [HeaderValue; 2],
     /// Whether the client wants problems without a shape.
     pub plain: bool,
     pub route: Option<Arc<Route>>,
@@ -53,7 +55,11 @@ pub(crate) async fn finish(walk: Walk, answered: Response, public: bool) -> Resp
         response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
     }
     front::strip_internal(response.headers_mut());
-    add_ids(response.headers_mut(), &walk.ids);
+    let headers = response.headers_mut();
+    let [request_id, correlation_id] = walk.id_values;
+    headers.insert(REQUEST_ID_HEADER, request_id);
+    headers.insert(CORRELATION_ID_HEADER, correlation_id);
+    headers.entry(X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
     if let Some(route) = &walk.route {
         route.steps.write_fields(&walk.told, walk.origin.as_ref(), walk.preflight, response.headers_mut());
     }
@@ -96,9 +102,10 @@ pub(crate) fn other_methods(method: &Method, known: &str) -> Response {
     response
 }
 
-fn add_ids(headers: &mut HeaderMap, ids: &RequestIds) {
-    for (name, id) in [(REQUEST_ID_HEADER, &ids.request), (CORRELATION_ID_HEADER, &ids.correlation)] {
-        headers.insert(name, HeaderValue::try_from(id.as_str()).expect("request ids are ASCII"));
-    }
-    headers.entry(X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
+/// Writes ids as headers carry them.
+pub(crate) fn id_values(ids: &RequestIds) -> [HeaderValue; 2] {
+    let value = |id: &kernel::RequestId| HeaderValue::try_from(id.as_str()).expect("request ids are ASCII");
+    let request = value(&ids.request);
+    let correlation = if ids.correlation == ids.request { request.clone() } else { value(&ids.correlation) };
+    [request, correlation]
 }

@@ -93,21 +93,31 @@ pub struct Door {
     plan: Plan,
     parts: DoorParts,
     core: Rc<Core>,
+    desk: Rc<SocketDesk>,
     gauge: Gauge,
 }
 
 impl Door {
     /// Returns a door over this plan.
     pub fn new(plan: Plan, parts: DoorParts, core: Rc<Core>, metrics: &Metrics) -> Self {
-        Self { plan, parts, core, gauge: metrics.in_flight() }
+        let DoorParts { connections, clock, lasting, .. } = &parts;
+        let desk = SocketDesk {
+            sockets: lasting.sockets().clone(),
+            metering: lasting.metering().clone(),
+            connections: connections.clone(),
+            clock: clock.clone(),
+        };
+        Self { plan, parts, core, desk: Rc::new(desk), gauge: metrics.in_flight() }
     }
 
     /// Answers a request.
     pub async fn handle(&self, mut request: Request) -> Response {
+        let ids = RequestIds::from_headers(request.headers());
         let mut walk = Walk {
             began: Instant::now(),
             method: request.method().clone(),
-            ids: RequestIds::from_headers(request.headers()),
+            id_values: answer::id_values(&ids),
+            ids,
             plain: shape::wants_plain_problems(request.headers()),
             route: None,
             tenant: None,
@@ -123,10 +133,7 @@ impl Door {
         front::strip_internal(request.headers_mut());
         let upgrade = Upgrade::of(request.headers());
         front::strip_hop_by_hop(request.headers_mut());
-        if let Some(client) = client {
-            request.extensions_mut().insert(client);
-        }
-        let answered = self.walk(&mut walk, request, signed.as_ref(), &upgrade).await;
+        let answered = self.walk(&mut walk, request, signed.as_ref(), client, &upgrade).await;
         let answered = answered.unwrap_or_else(|error| Problem::from(error).into_response());
         let public = matches!(self.parts.entry, Entry::Public(_));
         answer::finish(walk, answered, public).await
@@ -137,6 +144,7 @@ impl Door {
         walk: &mut Walk,
         mut request: Request,
         signed: Option<&HeaderValue>,
+        mut client: Option<ClientAddress>,
         upgrade: &Upgrade,
     ) -> Result<Response> {
         // One reading of the target, which is routed, authorised and handed on.
@@ -156,7 +164,7 @@ impl Door {
         let _working = self.admit(route.steps.priority, request.uri().path())?;
 
         // From where it may come, and what browsers ask before.
-        let address = request.extensions().get::<ClientAddress>().map(|client| client.0);
+        let address = client.map(|client| client.0);
         if let Some(addresses) = &route.steps.addresses {
             addresses.check(address)?;
         }
@@ -174,56 +182,57 @@ impl Door {
         let signed = self.parts.open(&request, signed)?;
         if let Some(signed) = &signed {
             walk.ids = signed.ids.clone();
-            if let Some(client) = signed.client {
-                request.extensions_mut().insert(client);
-            }
+            walk.id_values = answer::id_values(&walk.ids);
+            client = signed.client.or(client);
         }
         walk.token_sent = route.access != service::Access::Public && gate::has_token(request.headers());
         let since = match self.parts.entry {
             Entry::Public(_) => self.parts.connections.moment(),
             Entry::Internal(_) => self.parts.connections.moment_before(HEARD_LATE),
         };
-        let mut caller = None;
+        let (mut caller, mut standing) = (None, None);
         if let Some((principal, until)) = self.parts.identify(&mut request, signed, &route).await? {
             walk.tenant = Some(principal.tenant);
-            request.extensions_mut().insert(Standing { until, since });
+            standing = Some(Standing { until, since });
             caller = Some(principal);
         }
 
         // What the caller may do, where nobody else would ask.
         let operator = request.extensions().get::<Operator>().is_some();
-        route.steps.authorise(caller.as_ref(), operator)?;
-        route.steps.switch(caller.as_ref(), &*self.parts.features)?;
+        route.steps.authorise(caller.as_deref(), operator)?;
+        route.steps.switch(caller.as_deref(), &*self.parts.features)?;
         let subject = Subject {
             address,
             tenant: walk.tenant,
-            user: caller.as_ref().and_then(Principal::user),
+            user: caller.as_deref().and_then(Principal::user),
             credential: caller.as_ref().map(|caller| &*caller.credential),
             headers: request.headers(),
         };
         route.steps.limit(Phase::AfterAuthentication, &subject, walk.began, &mut walk.told).await?;
         let (mut request, watch) = route.steps.body_limit.request(request)?;
         let admission = route.steps.shed.as_ref().map(|shed| shed.admit(walk.tenant, walk.began)).transpose()?;
-        let (prepared, shown) = self.prepare(&route, &mut request, caller.as_ref(), &walk.ids, &parts);
+        let (prepared, shown) = self.prepare(&route, &mut request, caller.as_deref(), client, &walk.ids, &parts);
 
-        request.extensions_mut().insert(walk.ids.clone());
         if let Target::Service(_) = &route.target {
             upgrade.ask(request.headers_mut(), route.live);
-            if let Some(caller) = caller.take() {
-                request.extensions_mut().insert(caller);
-            }
+            let extensions = request.extensions_mut();
+            extensions.insert(walk.ids.clone());
+            client.map(|client| extensions.insert(client));
+            standing.map(|standing| extensions.insert(standing));
+            caller.as_deref().map(|caller| extensions.insert(caller.clone()));
         }
         let timeout = route.steps.timeout.unwrap_or(self.parts.config.timeout);
         let errand = Errand {
             core: self.core.clone(),
             ids: walk.ids.clone(),
-            caller: caller.map(Arc::new),
-            client: request.extensions().get().copied(),
+            id_values: walk.id_values.clone(),
+            caller,
+            client,
             deadline: walk.began + timeout,
             secure: false,
             upgrade: upgrade.wanted(),
-            standing: request.extensions().get().copied(),
-            desk: self.desk(),
+            standing,
+            desk: self.desk.clone(),
             prepared,
             route,
         };
@@ -290,6 +299,7 @@ impl Door {
         route: &Route,
         request: &mut Request,
         caller: Option<&Principal>,
+        client: Option<ClientAddress>,
         ids: &RequestIds,
         parts: &[(String, String)],
     ) -> (Prepared, Prepared) {
@@ -304,7 +314,7 @@ impl Door {
             subject: caller.map(|caller| &*caller.credential),
             role: caller.map(|caller| &*caller.role),
             request_id: Some(ids.request.as_str()),
-            client_ip: request.extensions().get::<ClientAddress>().map(|client| client.0),
+            client_ip: client.map(|client| client.0),
             path: &path,
             query: request.uri().query(),
             headers: request.headers(),
@@ -322,14 +332,8 @@ impl Door {
         &self.plan
     }
 
-    pub(crate) fn desk(&self) -> SocketDesk {
-        let DoorParts { connections, clock, lasting, .. } = &self.parts;
-        SocketDesk {
-            sockets: lasting.sockets().clone(),
-            metering: lasting.metering().clone(),
-            connections: connections.clone(),
-            clock: clock.clone(),
-        }
+    pub(crate) fn desk(&self) -> &Rc<SocketDesk> {
+        &self.desk
     }
 
     pub(crate) fn features(&self) -> &dyn Features {

@@ -36,6 +36,8 @@ pub(crate) struct Errand {
     pub core: Rc<Core>,
     pub route: std::sync::Arc<Route>,
     pub ids: RequestIds,
+    /// The same as they are written in headers.
+    pub id_values: [HeaderValue; 2],
     pub caller: Option<std::sync::Arc<Principal>>,
     pub client: Option<ClientAddress>,
     /// When the head of the answer must be there.
@@ -46,7 +48,7 @@ pub(crate) struct Errand {
     pub upgrade: bool,
     /// How long the caller's credential is good.
     pub standing: Option<Standing>,
-    pub desk: SocketDesk,
+    pub desk: Rc<SocketDesk>,
     /// What the request's transformation shows of it.
     pub prepared: Prepared,
 }
@@ -74,8 +76,8 @@ impl Errand {
         let (mut parts, body) = request.into_parts();
         let standing = self.standing;
         retarget(&mut parts, path)?;
-        parts.headers.insert(REQUEST_ID_HEADER, id(&self.ids.request));
-        parts.headers.insert(CORRELATION_ID_HEADER, id(&self.ids.correlation));
+        parts.headers.insert(REQUEST_ID_HEADER, self.id_values[0].clone());
+        parts.headers.insert(CORRELATION_ID_HEADER, self.id_values[1].clone());
         let context = SignedContext {
             ids: self.ids.clone(),
             principal: self.caller.as_deref().cloned(),
@@ -188,8 +190,8 @@ impl Errand {
         set(headers, FORWARDED_FOR, client);
         let via = if version == Version::HTTP_2 { "2 portico" } else { "1.1 portico" };
         headers.append(VIA, HeaderValue::from_static(via));
-        headers.insert(REQUEST_ID_HEADER, id(&self.ids.request));
-        headers.insert(CORRELATION_ID_HEADER, id(&self.ids.correlation));
+        headers.insert(REQUEST_ID_HEADER, self.id_values[0].clone());
+        headers.insert(CORRELATION_ID_HEADER, self.id_values[1].clone());
         let caller = self.caller.as_deref();
         set(headers, TENANT, caller.and_then(|caller| HeaderValue::try_from(caller.tenant.to_string()).ok()));
         set(headers, USER, caller.and_then(|caller| HeaderValue::try_from(caller.actor.to_string()).ok()));
@@ -226,10 +228,6 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>) {
         Some(value) => drop(headers.insert(name, value)),
         None => drop(headers.remove(name)),
     }
-}
-
-fn id(id: &kernel::RequestId) -> HeaderValue {
-    HeaderValue::try_from(id.as_str()).expect("request ids are ASCII")
 }
 
 fn late() -> Error {

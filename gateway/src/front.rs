@@ -3,6 +3,7 @@
 //! for routing.
 
 use axum::body::Body;
+use http::header::{CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, Request, Uri, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -84,29 +85,30 @@ pub(crate) fn strip_internal(headers: &mut HeaderMap) {
     }
 }
 
+/// The headers that concern one connection only, beside those that `Connection` names.
+static HOP_BY_HOP: [HeaderName; 9] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
 /// Drops the headers that concern one connection only (RFC 9110, section 7.6.1).
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let nominated: Vec<HeaderName> = headers
-        .get_all(http::header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| HeaderName::try_from(name.trim()).ok())
-        .collect();
-    for name in nominated {
-        headers.remove(name);
+    if headers.contains_key(CONNECTION) {
+        let lists = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+        let names = lists.flat_map(|value| value.split(',')).filter_map(|name| HeaderName::try_from(name.trim()).ok());
+        let nominated: Vec<HeaderName> = names.filter(|name| !HOP_BY_HOP.contains(name)).collect();
+        for name in nominated {
+            headers.remove(name);
+        }
     }
-    for name in [
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    ] {
+    for name in &HOP_BY_HOP {
         headers.remove(name);
     }
 }

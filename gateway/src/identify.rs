@@ -1,6 +1,8 @@
 //! Who is asking: the signed context of another gateway, a token, a ticket, a cookie. Not for what the
 //! caller may do.
 
+use std::sync::Arc;
+
 use axum::extract::Request;
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
@@ -36,7 +38,7 @@ impl DoorParts {
         request: &mut Request,
         signed: Option<SignedContext>,
         route: &Route,
-    ) -> Result<Option<(Principal, Timestamp)>> {
+    ) -> Result<Option<(Arc<Principal>, Timestamp)>> {
         let access = route.access;
         let header = gate::authorization(request.headers())?;
         let token = header.as_ref().map(gate::bearer).transpose();
@@ -56,24 +58,24 @@ impl DoorParts {
             (Entry::Internal(_), _) => {
                 // A gateway of the version before does not say until when: as long as its word is good.
                 let until = |signed: &SignedContext| signed.until.unwrap_or_else(|| self.clock.now());
-                Ok(signed.and_then(|signed| Some((signed.principal.clone()?, until(&signed)))))
+                Ok(signed.and_then(|signed| Some((Arc::new(signed.principal.clone()?), until(&signed)))))
             }
             (Entry::Public(gate), Some(token)) if access != Access::Public => {
                 if !route.steps.forward_authorization {
                     request.headers_mut().remove(AUTHORIZATION);
                 }
                 let verified = gate.check(token, &self.runtime).await?;
-                Ok(Some((Principal::clone(&verified.principal), verified.until)))
+                Ok(Some((verified.principal.clone(), verified.until)))
             }
             (Entry::Public(gate), None) if access != Access::Public => match brought? {
                 Brought::Nothing => Ok(None),
                 Brought::Ticket { ticket, path } => {
                     let verified = gate.spend(ticket, path, &self.runtime).await?;
-                    Ok(Some((Principal::clone(&verified.principal), verified.until)))
+                    Ok(Some((verified.principal.clone(), verified.until)))
                 }
                 Brought::Cookie(token) => {
                     let verified = gate.check(&token, &self.runtime).await?;
-                    Ok(Some((Principal::clone(&verified.principal), verified.until)))
+                    Ok(Some((verified.principal.clone(), verified.until)))
                 }
             },
             (Entry::Public(_), _) => Ok(None),

@@ -86,13 +86,14 @@ impl Door {
         let errand = Errand {
             core: behalf.core.clone(),
             ids: behalf.ids.clone(),
+            id_values: crate::answer::id_values(&behalf.ids),
             caller: behalf.caller.clone(),
             client: behalf.client,
             deadline,
             secure: behalf.secure,
             upgrade: false,
             standing: None,
-            desk: self.desk(),
+            desk: self.desk().clone(),
             prepared: policies::Prepared::default(),
             route,
         };

@@ -139,10 +139,19 @@ impl Server {
 
     /// Starts listening. `door` is called once per core, on that core's thread.
     pub fn start(config: &ServerConfig, door: impl Fn(&Rc<Core>) -> Result<Door> + Send + Clone + 'static) -> Result<Self> {
+        Self::check_free(config.listen)?;
+        Self::start_beside(config, door)
+    }
+
+    /// Starts listening on an address where an older server listens still: the kernel gives new connections to
+    /// both until that one drains, so that a restart turns nobody away.
+    pub fn start_beside(
+        config: &ServerConfig,
+        door: impl Fn(&Rc<Core>) -> Result<Door> + Send + Clone + 'static,
+    ) -> Result<Self> {
         let header_timeout_ms = config.header_timeout.as_millis() as u64;
         let limits = Arc::new(strict_http::Config { header_timeout_ms, ..config.limits.clone() });
         limits.check()?;
-        Self::check_free(config.listen)?;
         let first = bind(config.listen)?;
         let address = first.local_addr().map_err(|error| Error::internal("no local address").source_error(error))?;
         let mut listeners = vec![first];

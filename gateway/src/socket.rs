@@ -20,7 +20,6 @@ pub(crate) struct SocketRules {
 }
 
 /// What lasts longer than a request's head needs of the door.
-#[derive(Clone)]
 pub(crate) struct SocketDesk {
     pub sockets: Sockets,
     pub metering: Metering,

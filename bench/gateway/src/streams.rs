@@ -3,6 +3,8 @@
 //! events come than they went, by how much the gaps between them are distorted, what it costs the proxy. Not
 //! for requests.
 
+mod table;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -10,7 +12,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use measure::Outcome;
-use measure::figures::{Latencies, Quartiles, short};
+use measure::figures::Latencies;
 use measure::report::Table;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
@@ -85,54 +87,11 @@ pub fn measure(rung: Rung, peers: &[Peer], ground: &Ground, extent: Extent) -> O
             }
         }
     }
-    let mut table = table(rung, &entrants, &found);
+    let mut table = table::write(rung, &entrants, &found);
     if !missing.is_empty() {
         table.note(format!("**Left out**: {}.", missing.into_iter().collect::<Vec<_>>().join("; ")));
     }
     Ok(vec![table])
-}
-
-fn table(rung: Rung, entrants: &[(&str, Option<Peer>)], found: &[Vec<Heard>]) -> Table {
-    let mut table = Table::new(
-        rung.title,
-        &[
-            "",
-            "first event p50 / p99, ms",
-            "event's way p50 / p99, ms",
-            "gap distorted by p50 / p99, ms",
-            "hanging up seen after p50 / p99, ms",
-            "CPU µs for each event",
-            "KiB for each stream",
-        ],
-    );
-    for ((name, peer), rounds) in entrants.iter().zip(found) {
-        let both = |of: &dyn Fn(&Heard) -> &Latencies| {
-            let each =
-                |share: f64| Quartiles::of(&rounds.iter().map(|heard| of(heard).within(share)).collect::<Vec<_>>());
-            format!("{} / {}", each(0.5), each(0.99))
-        };
-        let one = |of: &dyn Fn(&Heard) -> f64| Quartiles::of(&rounds.iter().map(of).collect::<Vec<_>>()).to_string();
-        let own = |text: String| if peer.is_some() { text } else { "—".to_owned() };
-        table.row([
-            (*name).to_owned(),
-            both(&|heard| &heard.first),
-            both(&|heard| &heard.transit),
-            both(&|heard| &heard.distortion),
-            both(&|heard| &heard.cancel),
-            own(one(&|heard| heard.cpu)),
-            own(one(&|heard| heard.memory)),
-        ]);
-    }
-    table.note(format!(
-        "{STREAMS} streams, {} opened a second, an event of 64 bytes on each every {} ms; {} s of it counted, medians of \
-         {} rounds. First event: from the request to its bytes; the origin sends it with the head. {CANCELLED} are hung up one \
-         after the other while the others go on.",
-        short(OPENED),
-        GAP.as_millis(),
-        STEADY.as_secs(),
-        found.first().map_or(0, Vec::len)
-    ));
-    table
 }
 
 /// The client's end of a stream.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,14 +12,16 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Json, Router, routing};
-use gateway::{Drain, Entry, Gate, Lasting, Metrics, Server, ServerConfig, TokenCache, TokenCacheConfig};
+use gateway::{
+    Core, Declared, Drain, Entry, Gate, Lasting, Metrics, Server, ServerConfig, Source, TokenCache, TokenCacheConfig,
+};
 use http_body_util::BodyExt as _;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kernel::Clock;
 use serde_json::{Value, json};
-use service::Service;
+use service::{AllOn, Features, Service};
 
 use crate::{Stand, Tokens};
 
@@ -36,8 +39,26 @@ pub struct Front {
     pub tokens: Arc<Tokens>,
     pub lasting: Lasting,
     pub declared: Arc<Mutex<String>>,
-    server: Server,
+    pub metrics: Arc<Metrics>,
+    pub server: Server,
     client: Client<HttpConnector, Body>,
+}
+
+/// What a front door of a test is given beside its file.
+pub struct Setting {
+    pub clock: Clock,
+    pub features: Arc<dyn Features>,
+    pub redis_url: Option<String>,
+    pub listen: SocketAddr,
+    /// Whether an older server listens there still.
+    pub beside: bool,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        let (clock, listen) = (Clock::system(), SocketAddr::from(([127, 0, 0, 1], 0)));
+        Self { clock, features: Arc::new(AllOn), redis_url: None, listen, beside: false }
+    }
 }
 
 /// An answer, read to its end.
@@ -101,28 +122,37 @@ impl Front {
     pub async fn open(declared: &str) -> Self {
         let origin = Origin::default();
         let at = origin.start().await;
-        let (metrics, clock) = (Metrics::default(), Clock::system());
+        let declared = declared.replace("ORIGIN", &at.to_string());
+        Self { origin, ..Self::before(&declared, Setting::default()) }
+    }
+
+    /// Opens a front door before whatever the text says.
+    pub fn before(declared: &str, setting: Setting) -> Self {
+        let Setting { clock, features, redis_url, listen, beside } = setting;
+        let (metrics, none) = (Metrics::default(), Service::new("probe", "Nothing"));
         let cache = Arc::new(TokenCache::new(TokenCacheConfig::default(), clock.clone(), &metrics));
         let tokens = Arc::new(Tokens::until(clock.now().plus(Duration::from_secs(3_600))));
-        let entry = Entry::Public(Gate { cache, authenticate: tokens.clone() });
-        let stand = Stand::new(Service::new("probe", "Nothing"), Router::new(), entry, &clock, metrics);
-        let declared = Arc::new(Mutex::new(declared.replace("ORIGIN", &at.to_string())));
-        let (lasting, text) = (stand.lasting.clone(), declared.clone());
+        let entry = Entry::Public(Gate { cache: cache.clone(), authenticate: tokens.clone() });
+        let read = Declared::parse(&Source::new("gateway.toml", declared)).expect("a sound file");
+        let state = (&read, redis_url.as_deref());
+        let mut stand = Stand::of(none, Router::new(), entry, &clock, metrics, state);
+        let authenticate = stand.lasting.with_issuers(tokens.clone(), &cache);
+        stand.entry = Entry::Public(Gate { cache, authenticate });
+        stand.features = features;
+        let declared = Arc::new(Mutex::new(declared.to_owned()));
+        let (lasting, metrics, text) = (stand.lasting.clone(), stand.metrics.clone(), declared.clone());
         let stand = Arc::new(Mutex::new(stand));
-        let config = ServerConfig {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            cores: 1,
-            header_timeout: Duration::from_secs(10),
-            limits: Default::default(),
-        };
-        let server = Server::start(&config, move |core| {
+        let config = ServerConfig { listen, cores: 1, header_timeout: Duration::from_secs(10), limits: Default::default() };
+        let door = move |core: &Rc<Core>| {
             let mut stand = stand.lock().expect("not poisoned");
             stand.declared = text.lock().expect("not poisoned").clone();
             stand.door(core)
-        });
+        };
+        let server = if beside { Server::start_beside(&config, door) } else { Server::start(&config, door) };
         let server = server.expect("a server");
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Self { address: server.address(), origin, tokens, lasting, declared, server, client }
+        let (address, origin) = (server.address(), Origin::default());
+        Self { address, origin, tokens, lasting, declared, metrics, server, client }
     }
 
     /// Has the doors made anew with another text.

@@ -21,7 +21,7 @@ use gateway::{
 };
 use kernel::{Actor, Clock, Error, PermissionSet, TenantId, Timestamp, UserId};
 use serde_json::{Value, json};
-use service::{Access, Backend, Local, Operation, Service};
+use service::{Access, AllOn, Backend, Features, Local, Operation, Service};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use web::{ClientAddress, CredentialKind, PeerAddress, Principal, Problem};
@@ -129,22 +129,35 @@ struct Stand {
     runtime: Handle,
     clock: Clock,
     metrics: Arc<Metrics>,
+    features: Arc<dyn Features>,
 }
 
 impl Stand {
-    fn new(service: Service, router: Router, entry: Entry, clock: &Clock, mut metrics: Metrics) -> Self {
-        let (limiter, cache, runtime) = (Default::default(), Default::default(), Handle::current());
+    fn new(service: Service, router: Router, entry: Entry, clock: &Clock, metrics: Metrics) -> Self {
+        Self::of(service, router, entry, clock, metrics, (&Declared::default(), None))
+    }
+
+    /// Returns a stand with the lasting state that this file and this Redis ask for.
+    fn of(
+        service: Service,
+        router: Router,
+        entry: Entry,
+        clock: &Clock,
+        mut metrics: Metrics,
+        (declared, redis_url): (&Declared, Option<&str>),
+    ) -> Self {
+        let runtime = Handle::current();
         let parts = LastingParts {
             runtime: runtime.clone(),
             clock: clock.clone(),
-            redis_url: None,
-            limiter: &limiter,
-            cache: &cache,
+            redis_url,
+            limiter: &declared.limiter,
+            cache: &declared.cache,
             ledger: None,
         };
         let lasting = Lasting::new(parts, metrics.registry()).expect("the state");
         let (declared, clock, metrics) = (String::new(), clock.clone(), Arc::new(metrics));
-        Self { service, router, entry, lasting, declared, runtime, clock, metrics }
+        Self { service, router, entry, lasting, declared, runtime, clock, metrics, features: Arc::new(AllOn) }
     }
 
     /// Returns a door on this core.
@@ -162,7 +175,7 @@ impl Stand {
             origin: gateway::PublicOrigin::default(),
             trusted_proxies: TrustedProxies::parse(&["10.0.0.0/8"])?,
             runtime: self.runtime.clone(),
-            features: Arc::new(service::AllOn),
+            features: self.features.clone(),
             clock: self.clock.clone(),
             config: DoorConfig::default(),
             lasting: self.lasting.clone(),

@@ -124,7 +124,7 @@ mod tests {
     use crate::tenants::Tenants;
 
     fn bulkhead(max_in_flight: usize, queue: usize, tenant_share: f64) -> Bulkhead {
-        let config = BulkheadConfig { max_in_flight, queue, tenant_share, queue_ms: 1_000 };
+        let config = BulkheadConfig { max_in_flight, queue, tenant_share, queue_ms: 1_000, upload_share: 1.0 };
         Bulkhead::new(&config, Gauge::default())
     }
 

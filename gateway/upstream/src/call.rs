@@ -1,5 +1,6 @@
 //! What a route says of one request to an upstream. Not for the request itself.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use http::{Method, header::HeaderName};
@@ -13,6 +14,8 @@ pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key
 pub struct Call {
     /// Whose request it is; breakers, budgets and shares are kept apart by it.
     pub tenant: Option<TenantId>,
+    /// Where the client is; uploads that belong to no tenant are counted by it.
+    pub client: Option<IpAddr>,
     /// When the head of the answer must be there at the latest, waits and retries included.
     pub deadline: Instant,
     /// Whether the deadline ends the answer's body too. Leave it off for streams and downloads.
@@ -32,6 +35,7 @@ impl Call {
     pub fn until(deadline: Instant) -> Self {
         Self {
             tenant: None,
+            client: None,
             deadline,
             deadline_covers_body: false,
             retry: false,

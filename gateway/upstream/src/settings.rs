@@ -171,11 +171,15 @@ pub struct BulkheadConfig {
     pub queue_ms: u64,
     /// The share of the places, waiting ones included, that one tenant may hold, 0 to 1.
     pub tenant_share: f64,
+    /// The share of the places, and of a core's connections to one server, that requests of one tenant
+    /// (without one: of one address) may hold while their bodies still come, 0 to 1. Never above the share
+    /// of a tenant.
+    pub upload_share: f64,
 }
 
 impl Default for BulkheadConfig {
     fn default() -> Self {
-        Self { max_in_flight: 1024, queue: 256, queue_ms: 1_000, tenant_share: 1.0 }
+        Self { max_in_flight: 1024, queue: 256, queue_ms: 1_000, tenant_share: 1.0, upload_share: 0.25 }
     }
 }
 
@@ -257,9 +261,10 @@ impl RetryConfig {
 
 impl BulkheadConfig {
     pub(crate) fn check(&self) -> Result<()> {
-        match is_share(self.tenant_share) && self.tenant_share > 0.0 {
+        let is_part = |share: f64| is_share(share) && share > 0.0;
+        match is_part(self.tenant_share) && is_part(self.upload_share) {
             true => Ok(()),
-            false => Err(wrong("bulkhead.tenant_share must be above 0 and at most 1")),
+            false => Err(wrong("bulkhead.tenant_share and bulkhead.upload_share must be above 0 and at most 1")),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! opening. Not for expiry, which the connection's own clock knows.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,7 +31,14 @@ pub struct Standing {
 
 /// The open connections. Cloning it is cheap.
 #[derive(Clone, Debug, Default)]
-pub struct Connections(Arc<Mutex<Book>>);
+pub struct Connections(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    book: Mutex<Book>,
+    /// The book's moment, for those who only want to know that.
+    moment: AtomicU64,
+}
 
 #[derive(Debug, Default)]
 struct Book {
@@ -67,12 +75,12 @@ pub struct Connection {
 
 impl Connections {
     fn book(&self) -> MutexGuard<'_, Book> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the moment it is; take it before checking a credential.
     pub fn moment(&self) -> Moment {
-        Moment(self.book().moment)
+        Moment(self.0.moment.load(Ordering::SeqCst))
     }
 
     /// Returns the moment it was a while ago: for a credential that another process checked, which may
@@ -101,6 +109,7 @@ impl Connections {
     pub fn revoke(&self, revocation: &Revocation) -> usize {
         let mut book = self.book();
         book.moment += 1;
+        self.0.moment.store(book.moment, Ordering::SeqCst);
         if book.revoked.len() == REMEMBERED {
             book.revoked.pop_front();
         }

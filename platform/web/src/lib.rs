@@ -13,6 +13,7 @@ mod problem;
 mod quiet;
 mod reply;
 mod request;
+mod trace;
 
 pub use authenticate::{Authenticate, Verified};
 pub use connections::{Connection, Connections, Moment, Standing};
@@ -27,6 +28,7 @@ pub use request::{
     IDEMPOTENCY_KEY_PATTERN, Limits, Operator, PeerAddress, Principal, REQUEST_ID_HEADER, RequestIds, Revocation,
     audit_reason, bytes_within, reason_required, take_idempotency, take_idempotency_of_stream,
 };
+pub use trace::{TRACEPARENT, TRACESTATE, TraceContext};
 
 /// What a handler returns: a reply, or the problem that kept it from one.
 pub type Result<T = Reply> = std::result::Result<T, Problem>;

@@ -11,6 +11,7 @@ use kernel::{Error, Result, TenantId};
 
 use crate::connections::Standing;
 use crate::problem::Problem;
+use crate::trace::{TRACEPARENT, TRACESTATE};
 use crate::request::{AUDIT_REASON_HEADER, ClientAddress, Granted, Principal, RequestIds};
 
 /// The caller of a route, to act as in calls to other services.
@@ -21,6 +22,8 @@ pub struct Onward {
     standing: Option<Standing>,
     client: Option<ClientAddress>,
     reason: Option<HeaderValue>,
+    /// The trace, which the door has checked: its two headers.
+    trace: [Option<HeaderValue>; 2],
 }
 
 impl Onward {
@@ -40,6 +43,9 @@ impl Onward {
         let mut request = Request::builder().method(Method::GET).uri(target).body(Body::empty()).map_err(bad)?;
         if let Some(reason) = &self.reason {
             request.headers_mut().insert(AUDIT_REASON_HEADER, reason.clone());
+        }
+        for (name, value) in [TRACEPARENT, TRACESTATE].into_iter().zip(&self.trace) {
+            value.as_ref().map(|value| request.headers_mut().insert(name, value.clone()));
         }
         let extensions = request.extensions_mut();
         extensions.insert(self.ids.clone());
@@ -67,6 +73,7 @@ impl<S: Sync> FromRequestParts<S> for Onward {
             standing: parts.extensions.get().copied(),
             client: parts.extensions.get().copied(),
             reason: parts.headers.get(&AUDIT_REASON_HEADER).cloned(),
+            trace: [TRACEPARENT, TRACESTATE].map(|name| parts.headers.get(name).cloned()),
         })
     }
 }

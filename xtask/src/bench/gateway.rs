@@ -14,8 +14,13 @@ use crate::workspace::{self, Outcome, cargo};
 
 const SOURCE: &str = "bench/gateway";
 /// What the distribution has: the program and its package.
-const PACKAGES: &[(&str, &str)] =
-    &[("nginx", "nginx"), ("haproxy", "haproxy"), ("varnishd", "varnish"), ("taskset", "util-linux")];
+const PACKAGES: &[(&str, &str)] = &[
+    ("nginx", "nginx"),
+    ("haproxy", "haproxy"),
+    ("varnishd", "varnish"),
+    ("taskset", "util-linux"),
+    ("setpriv", "util-linux"),
+];
 
 /// What stands behind `--`, and what decides whether the report is kept.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -40,7 +40,8 @@ fn main() {
         text.lines().for_each(|route| routes.insert(route, ()).expect("routes do not overlap"));
         routes
     });
-    let settings = ServerConf { threads: 1, work_stealing: false, upstream_keepalive_pool_size: 256, ..ServerConf::default() };
+    let settings =
+        ServerConf { threads: 1, work_stealing: false, upstream_keepalive_pool_size: 256, ..ServerConf::default() };
     let mut server = Server::new_with_opt_and_conf(None, settings);
     server.bootstrap();
     let mut proxy = http_proxy_service(&server.configuration, Door { origin: origin.clone(), routes });

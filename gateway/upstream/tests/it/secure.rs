@@ -243,8 +243,12 @@ fn http2_with_prior_knowledge_keeps_to_the_servers_streams() {
         assert!(all.iter().all(|one| one == &Ok((StatusCode::OK, format!("{address} 0")))), "{all:?}");
         assert!(seen.connections.get() <= 6, "{}", seen.connections.get());
         assert!(seen.requests.borrow().iter().all(|head| head.version == Version::HTTP_2));
-        let request = Request::put("/").body(Body::from("12345")).expect("a request");
-        assert_eq!(front.text(request, &call()).await, Ok((StatusCode::OK, format!("{address} 5"))));
+        let streamed = || Body::from_stream(futures_util::stream::iter([Ok::<_, Infallible>("12345")]));
+        for request in [Request::put("/").body(Body::from("12345")), Request::get("/").body(streamed())] {
+            let answered = front.text(request.expect("a request"), &call()).await;
+            assert_eq!(answered, Ok((StatusCode::OK, format!("{address} 5"))));
+        }
+        assert!(seen.requests.borrow().iter().all(|head| !head.headers.contains_key("transfer-encoding")));
     });
 }
 
@@ -269,16 +273,19 @@ fn a_cancelled_stream_leaves_the_others_alone() {
 fn checks_speak_as_the_upstream_does() {
     run(async {
         let authority = Authority::new();
-        let (secure, _) = serve(Some(authority.acceptor("localhost", &["h2"], false)), 100).await;
-        let (plain, _) = serve(None, 100).await;
-        for url in [format!("https://localhost:{}", secure.port()), format!("http://{plain}")] {
+        let (secure, over_tls) = serve(Some(authority.acceptor("localhost", &["h2"], false)), 100).await;
+        let (plain, without) = serve(None, 100).await;
+        let (secure, plain) = (format!("https://localhost:{}", secure.port()), format!("http://{plain}"));
+        for (url, seen) in [(secure, over_tls), (plain, without)] {
             let front = front(std::slice::from_ref(&url), |config| {
                 trusting(&authority)(config);
                 config.protocol = Protocol::Http2;
                 config.health.path = "/health".into();
                 (config.health.interval_ms, config.health.unhealthy_after, config.health.panic) = (5, 1, false);
             });
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            let checks = || seen.requests.borrow().iter().filter(|head| head.uri.path() == "/health").count();
+            eventually("it was checked twice", || checks() >= 2).await;
+            assert_eq!(front.metric("upstream_servers_unhealthy", "under_test"), 0.0, "{url}");
             assert!(front.text(get("/"), &call()).await.is_ok(), "{url}");
         }
     });
