@@ -8,12 +8,16 @@ use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use http::header::{ALLOW, CONNECTION, SEC_WEBSOCKET_VERSION, UPGRADE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, StatusCode};
+use http_body::Body as _;
 use kernel::{Error, TenantId};
 use policies::Verdict;
 use service::Shape;
-use web::{CORRELATION_ID_HEADER, Problem, REQUEST_ID_HEADER, RequestIds};
+use telemetry::Span;
+use web::{CORRELATION_ID_HEADER, ClientAddress, Problem, REQUEST_ID_HEADER, RequestIds};
 
+use crate::metrics::RouteMetrics;
 use crate::plan::Route;
+use crate::trail::{Ended, Trail};
 use crate::upgrade::Upgrade;
 use crate::{front, gate, shape};
 
@@ -34,10 +38,21 @@ pub(crate) struct Walk {
     pub preflight: bool,
     /// What the limits said.
     pub told: Verdict,
+    /// Who asks, by address.
+    pub client: Option<ClientAddress>,
+    /// What is written down of it.
+    pub trail: Trail,
 }
 
 /// Writes the answer as the client gets it.
-pub(crate) async fn finish(walk: Walk, answered: Response, public: bool) -> Response {
+pub(crate) async fn finish(
+    walk: Walk,
+    answered: Response,
+    public: bool,
+    span: Option<Span>,
+    unmatched: &RouteMetrics,
+) -> Response {
+    let cache = answered.extensions().get().copied();
     let response = web::render(answered, &walk.ids);
     let shape = walk.route.as_ref().map_or(Shape::Plain, |route| route.shape);
     let mut response = match public {
@@ -67,22 +82,20 @@ pub(crate) async fn finish(walk: Walk, answered: Response, public: bool) -> Resp
         gate::challenge(response.headers_mut(), walk.token_sent && walk.tenant.is_none());
     }
     let duration = walk.began.elapsed();
-    if let Some(route) = &walk.route {
-        route.metrics.count(status.as_u16(), duration);
-    }
-    if tracing::enabled!(tracing::Level::INFO) {
-        let tenant = walk.tenant.map(|tenant| tenant.to_string());
-        tracing::info!(
-            http.method = walk.method.as_str(),
-            http.route = walk.route.as_ref().map_or("-", |route| &route.template),
-            http.status = status.as_u16(),
-            duration_ms = duration.as_millis() as u64,
-            request.id = walk.ids.request.as_str(),
-            correlation.id = walk.ids.correlation.as_str(),
-            tenant.id = tenant,
-            "request answered"
-        );
-    }
+    walk.route.as_ref().map_or(unmatched, |route| &route.metrics).count(status.as_u16(), duration);
+    let ended = Ended {
+        method: &walk.method,
+        route: walk.route.as_deref(),
+        status,
+        duration,
+        request: &walk.ids.request,
+        correlation: &walk.ids.correlation,
+        tenant: walk.tenant,
+        client: walk.client,
+        bytes: response.body().size_hint().exact(),
+        cache,
+    };
+    walk.trail.ended(span, &ended);
     response
 }
 

@@ -4,6 +4,7 @@
 
 mod place;
 mod route;
+mod saga;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use toml::Spanned;
 
 pub use place::Source;
 pub use route::{Access, Fallback, RouteEntry, ServiceEntry};
+pub use saga::{CallEntry, SagaEntry, StepEntry};
 pub use upstream::UpstreamEntry;
 
 /// What gateway.toml declares.
@@ -41,6 +43,8 @@ pub struct Declared {
     pub shedding: Option<ShedderConfig>,
     /// Answers made of several, by name.
     pub compositions: BTreeMap<String, compose::Config>,
+    /// Writes of several steps that all happen or are all undone, by name.
+    pub sagas: BTreeMap<String, SagaEntry>,
     /// How the tokens of language models are counted, by name.
     pub meters: BTreeMap<String, metering::Config>,
     /// Where others are told that this process is there.

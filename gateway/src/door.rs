@@ -15,6 +15,7 @@ use kernel::{Clock, Error, Result};
 use policies::{Cors, Phase, Prepared, Priority, Subject, Values, Verdict};
 use prometheus_client::metrics::gauge::Gauge;
 use service::Features;
+use telemetry::Tracer;
 use tokio::runtime::Handle;
 use web::{CONTEXT_HEADER, ClientAddress, Connections, ContextKey, Operator, Principal, Problem, RequestIds, Standing};
 
@@ -26,12 +27,13 @@ use crate::front;
 use crate::gate::{self, Gate, OperatorToken};
 use crate::inside::Behalf;
 use crate::lasting::Lasting;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, RouteMetrics};
 use crate::plan::{Found, Plan, Route};
 use crate::server::Core;
 use crate::shape;
 use crate::socket::SocketDesk;
 use crate::target::Target;
+use crate::trail::Trail;
 use crate::upgrade::Upgrade;
 
 /// By how much another gateway may be behind with what was revoked when it vouches for a caller.
@@ -95,6 +97,8 @@ pub struct Door {
     core: Rc<Core>,
     desk: Rc<SocketDesk>,
     gauge: Gauge,
+    tracer: Tracer,
+    unmatched: RouteMetrics,
 }
 
 impl Door {
@@ -107,7 +111,8 @@ impl Door {
             connections: connections.clone(),
             clock: clock.clone(),
         };
-        Self { plan, parts, core, desk: Rc::new(desk), gauge: metrics.in_flight() }
+        let (tracer, unmatched) = (lasting.tracer(), metrics.route("-", "any", "-"));
+        Self { plan, parts, core, desk: Rc::new(desk), gauge: metrics.in_flight(), tracer, unmatched }
     }
 
     /// Answers a request.
@@ -125,6 +130,8 @@ impl Door {
             origin: None,
             preflight: false,
             told: Verdict::default(),
+            client: None,
+            trail: Trail::default(),
         };
         // The signed context is read before internal headers are dropped.
         let signed = request.headers().get(&CONTEXT_HEADER).cloned();
@@ -133,10 +140,12 @@ impl Door {
         front::strip_internal(request.headers_mut());
         let upgrade = Upgrade::of(request.headers());
         front::strip_hop_by_hop(request.headers_mut());
+        let (trail, span) = Trail::enter(&self.tracer, &mut request);
+        (walk.trail, walk.client) = (trail, client);
         let answered = self.walk(&mut walk, request, signed.as_ref(), client, &upgrade).await;
         let answered = answered.unwrap_or_else(|error| Problem::from(error).into_response());
         let public = matches!(self.parts.entry, Entry::Public(_));
-        answer::finish(walk, answered, public).await
+        answer::finish(walk, answered, public, span, &self.unmatched).await
     }
 
     async fn walk(
@@ -184,6 +193,7 @@ impl Door {
             walk.ids = signed.ids.clone();
             walk.id_values = answer::id_values(&walk.ids);
             client = signed.client.or(client);
+            walk.client = client;
         }
         walk.token_sent = route.access != service::Access::Public && gate::has_token(request.headers());
         let since = match self.parts.entry {
@@ -234,12 +244,13 @@ impl Door {
             standing,
             desk: self.desk.clone(),
             prepared,
+            trail: walk.trail.clone(),
             route,
         };
         let answered = match &errand.route.target {
             Target::Composition(recipe) => {
-                let Errand { core, ids, caller, client, secure, .. } = errand.clone();
-                let behalf = Behalf { core, ids, caller, client, secure };
+                let Errand { core, ids, caller, client, secure, trail, .. } = errand.clone();
+                let behalf = Behalf { core, ids, caller, client, secure, trail };
                 self.compose(recipe, &behalf, parts, request.uri().query(), errand.deadline).await
             }
             _ => match &errand.route.steps.cache {

@@ -19,6 +19,7 @@ use crate::plan::Route;
 use crate::server::Core;
 use crate::socket::{Opener, SocketDesk};
 use crate::target::{RemoteTarget, Target, UpstreamTarget};
+use crate::trail::{self, Trail};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -51,6 +52,7 @@ pub(crate) struct Errand {
     pub desk: Rc<SocketDesk>,
     /// What the request's transformation shows of it.
     pub prepared: Prepared,
+    pub trail: Trail,
 }
 
 impl Errand {
@@ -65,10 +67,13 @@ impl Errand {
         }
     }
 
-    async fn service(&self, backend: &Backend, request: Request, path: Option<String>) -> Result<Response> {
+    async fn service(&self, backend: &Backend, mut request: Request, path: Option<String>) -> Result<Response> {
         let path = path.unwrap_or_else(|| request.uri().path().to_owned());
+        let span = self.trail.service(&self.route, request.headers_mut());
         let answered = tokio::time::timeout_at(self.deadline.into(), backend.call(request, &path)).await;
-        answered.map_err(|_| late())?
+        let answered = answered.unwrap_or_else(|_| Err(late()));
+        trail::end_service(span, &answered);
+        answered
     }
 
     /// Hands the request to another process of the installation, which believes the signature and nobody else.
@@ -91,6 +96,7 @@ impl Errand {
             retry: true,
             honours_idempotency_key: true,
             upgrade: self.upgrade && self.route.live,
+            observer: self.trail.observer(&self.route),
             ..Call::until(self.deadline)
         };
         if call.upgrade {
@@ -153,6 +159,7 @@ impl Errand {
             honours_idempotency_key: target.honours_idempotency_key,
             hedge: target.hedge,
             upgrade: self.upgrade && target.socket.is_some(),
+            observer: self.trail.observer(&self.route),
             ..Call::until(self.deadline)
         };
         let to = match &target.otherwise {

@@ -21,6 +21,7 @@ use crate::front;
 use crate::plan::Found;
 use crate::server::Core;
 use crate::target::Target;
+use crate::trail::Trail;
 
 /// Who a request of the door's own is made for.
 #[derive(Clone)]
@@ -30,6 +31,7 @@ pub(crate) struct Behalf {
     pub caller: Option<Arc<Principal>>,
     pub client: Option<ClientAddress>,
     pub secure: bool,
+    pub trail: Trail,
 }
 
 impl Door {
@@ -74,6 +76,7 @@ impl Door {
         let caller = behalf.caller.as_deref();
         route.steps.authorise(caller, false)?;
         route.steps.switch(caller, self.features())?;
+        behalf.trail.write(request.headers_mut());
         request.extensions_mut().insert(behalf.ids.clone());
         if let Some(client) = behalf.client {
             request.extensions_mut().insert(client);
@@ -95,6 +98,7 @@ impl Door {
             standing: None,
             desk: self.desk().clone(),
             prepared: policies::Prepared::default(),
+            trail: behalf.trail.clone(),
             route,
         };
         errand.run(request, path).await

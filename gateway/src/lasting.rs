@@ -2,7 +2,7 @@
 //! limits, caches, issuers' keys, open sockets. Made once for a process. Not for what a file declares.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use discovery::{Discovery, Guard};
@@ -12,12 +12,14 @@ use kernel::{Clock, Result, TenantId};
 use metering::{Ledger, MemoryLedger, Metering};
 use policies::{Limiter, LimiterConfig, Shedders};
 use prometheus_client::registry::Registry;
+use telemetry::Tracer;
 use tokio::runtime::Handle;
 use upstream::{Environment, Server, Upstream, Upstreams};
 use web::Authenticate;
 use ws_proxy::Sockets;
 
 use crate::federation::Federation;
+use crate::figures::{Figures, Standing};
 use crate::token_cache::TokenCache;
 
 /// What a gateway is made with.
@@ -47,6 +49,7 @@ struct Inner {
     shedders: Shedders,
     cache: Cache,
     metering: Metering,
+    tracer: OnceLock<Tracer>,
     /// The tokens that are believed, and under which issuers.
     believed: Mutex<(Option<Arc<TokenCache>>, Vec<issuers::Config>)>,
     issuers: Arc<ArcSwap<Issuers>>,
@@ -72,22 +75,35 @@ impl Lasting {
         metrics.register(registry);
         let cache = Cache::new(cache, clock.clone(), &runtime)?;
         cache.register(registry);
-        Ok(Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             limiter: Limiter::new(limiter, redis_url, &runtime, registry)?,
             sockets: Sockets::default(),
             shedders: Shedders::new(registry),
             cache,
             metering: Metering::new(ledger, runtime.clone()),
+            tracer: OnceLock::new(),
             believed: Mutex::default(),
             issuers: Arc::new(ArcSwap::from_pointee(Issuers::build(&[], None, &runtime, clock.clone())?)),
             environment: Environment { runtime, clock, metrics },
             upstreams: Mutex::default(),
-        })))
+        });
+        registry.register_collector(Box::new(Figures(Arc::downgrade(&inner))));
+        Ok(Self(inner))
     }
 
     /// Returns what counts for all limits.
     pub(crate) fn limiter(&self) -> &Limiter {
         &self.0.limiter
+    }
+
+    /// Has requests recorded by this tracer; the first word counts.
+    pub fn trace_with(&self, tracer: Tracer) {
+        let _ = self.0.tracer.set(tracer);
+    }
+
+    /// Returns what decides which requests are recorded.
+    pub(crate) fn tracer(&self) -> Tracer {
+        self.0.tracer.get().cloned().unwrap_or_default()
     }
 
     /// Returns what sheds load.
@@ -203,5 +219,20 @@ impl Lasting {
         }
         known.guards = guards;
         Ok(())
+    }
+}
+
+impl Standing for Inner {
+    fn sockets(&self) -> ws_proxy::Counts {
+        self.sockets.counts()
+    }
+
+    fn issuers(&self) -> Vec<issuers::State> {
+        self.issuers.load().states()
+    }
+
+    fn sources(&self) -> Vec<discovery::State> {
+        let known = self.upstreams.lock().unwrap_or_else(PoisonError::into_inner);
+        known.guards.values().map(|(_, _, guard)| guard.state()).collect()
     }
 }

@@ -14,6 +14,7 @@ mod errand;
 mod event_stream;
 mod explain;
 mod federation;
+mod figures;
 mod front;
 mod gate;
 mod identify;
@@ -29,13 +30,16 @@ mod socket;
 mod steps;
 mod target;
 mod token_cache;
+mod trail;
 mod upgrade;
 
 pub use background::BackgroundClient;
 pub use browser::PublicOrigin;
 pub use client::TrustedProxies;
 pub use compiled::Compiled;
-pub use declared::{Access, Declared, EXAMPLE, Fallback, RouteEntry, ServiceEntry, Source, UpstreamEntry};
+pub use declared::{
+    Access, CallEntry, Declared, EXAMPLE, Fallback, RouteEntry, SagaEntry, ServiceEntry, Source, StepEntry, UpstreamEntry,
+};
 pub use door::{Door, DoorConfig, DoorParts, Entry};
 pub use explain::Explained;
 pub use gate::{Gate, OperatorToken};

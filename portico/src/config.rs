@@ -50,6 +50,8 @@ pub struct Config {
     pub tasks: tasks::EngineConfig,
     /// What rings the doorbell between processes.
     pub redis: Redis,
+    /// Where traces go.
+    pub telemetry: telemetry::Config,
     /// The key that stored secrets are sealed under, 64 hexadecimal digits; empty means the one in the
     /// data folder, made at the first start.
     pub master_key: String,
@@ -213,6 +215,7 @@ impl Default for Config {
             webhooks: webhooks::Settings::default(),
             tasks: tasks::EngineConfig::default(),
             redis: Redis::default(),
+            telemetry: telemetry::Config::default(),
             master_key: String::new(),
             cluster: Cluster::default(),
             upstreams: BTreeMap::new(),
@@ -289,6 +292,7 @@ impl Config {
         }
         self.store.engine()?;
         self.identity.check()?;
+        self.telemetry.check()?;
         services::States::new(&self)?;
         self.server.limits.check()?;
         gateway::TrustedProxies::parse(&self.server.trusted_proxies)?;

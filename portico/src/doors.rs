@@ -17,6 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use web::ContextKey;
 
 use crate::config::Config;
+use crate::declared_sagas::{self, Calls};
 use crate::{cli, plain_upstreams};
 
 /// Where a service is.
@@ -94,7 +95,7 @@ impl DoorFactory {
 }
 
 /// Reads what is declared: gateway.toml, and the services that others run.
-fn declared(config: &Config) -> Result<(Declared, Source)> {
+pub(crate) fn declared(config: &Config) -> Result<(Declared, Source)> {
     let source = match config.gateway.path() {
         Some(path) => Source::read(&path)?,
         None => Source::new("gateway.toml", ""),
@@ -123,7 +124,8 @@ pub(crate) fn described_plan(config: &Config) -> Result<Plan> {
     let mut metrics = Metrics::default();
     let lasting = lasting(config, Handle::current(), Clock::system(), &mut metrics)?;
     let compiled = Arc::new(compile(config, &lasting)?);
-    let services: Vec<Service> = cli::all_described();
+    let mut services: Vec<Service> = cli::all_described();
+    services.extend(declared_sagas::service(&declared(config)?.0, &Calls::default())?);
     let nowhere = || Backend::Local(Local::new(axum::Router::new(), Handle::current()));
     let proxy = config.roles.iter().any(|role| role == "proxy");
     let shown = |service: &&Service| {

@@ -16,6 +16,7 @@ pub mod services;
 mod admin;
 mod counts;
 mod data;
+mod declared_sagas;
 mod doctor;
 mod doors;
 mod events_command;

@@ -16,6 +16,7 @@ use kernel::{Clock, Error, Result};
 use notifications::Outside;
 use service::{App, Live, Peers, Service, features_of};
 use store::{Engine, Store};
+use telemetry::Exporter;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -24,6 +25,7 @@ use ws_proxy::Sockets;
 
 use crate::config::Config;
 use crate::counts::Counts;
+use crate::declared_sagas::{self, Calls};
 use crate::data_folder::{DataFolder, Holder, Lock};
 use crate::doors::{self, DoorFactory, Place, Way};
 use crate::health::Readiness;
@@ -44,6 +46,7 @@ pub struct Running {
     readiness: Readiness,
     background: Vec<JoinHandle<()>>,
     work: Work,
+    traces: Exporter,
     drain: Drain,
     /// Says elsewhere that this process is there.
     registration: Option<Registration>,
@@ -101,6 +104,8 @@ pub async fn start(config: &Config) -> Result<Running> {
     let states = States::new(config)?;
     let identity = states.identity.clone();
     let mut all = services::all(&states);
+    let calls = Calls::default();
+    all.extend(declared_sagas::service(&doors::declared(config)?.0, &calls)?);
     let roles = Roles::read(config, &all)?;
     let key = cluster_key(config, &roles, &all)?;
     store::register_constraints(all.iter().flat_map(|service| service.constraints.iter().copied()).collect());
@@ -144,6 +149,10 @@ pub async fn start(config: &Config) -> Result<Running> {
     let compiled = doors::compile(config, &lasting)?;
     compiled.begin(&lasting)?;
     let compiled = Arc::new(ArcSwap::from_pointee(compiled));
+    let process = kernel::RequestId::create();
+    let traces =
+        Exporter::start(&config.telemetry, process.as_str(), clock.clone(), &Handle::current(), metrics.registry())?;
+    lasting.trace_with(traces.tracer());
     let metrics = Arc::new(metrics);
     let members = upstream_documents::members(&compiled.load(), &lasting);
     let document = Arc::new(surface::Published::default());
@@ -235,11 +244,12 @@ pub async fn start(config: &Config) -> Result<Running> {
     };
     let at_cores = factory.clone();
     let server = gateway::Server::start(&listen, move |core| at_cores.door(core))?;
-    let changed = Arc::new(Notify::new());
+    let (changed, background_client) = (Arc::new(Notify::new()), BackgroundClient::start()?);
+    calls.fill(factory.lasting.clone(), background_client.clone());
     background.push(tokio::spawn(upstream_documents::follow(
         compiled.clone(),
         factory.lasting.clone(),
-        BackgroundClient::start()?,
+        background_client.clone(),
         document,
         own_document,
         changed.clone(),
@@ -253,6 +263,7 @@ pub async fn start(config: &Config) -> Result<Running> {
         sockets,
         background,
         work,
+        traces,
         server,
         store,
         connections,
@@ -323,6 +334,7 @@ impl Running {
         self.sockets.drain();
         self.server.drain(Drain { notice: Duration::ZERO, ..self.drain }).await;
         self.work.stop().await;
+        self.traces.stop().await;
         for task in self.background {
             task.abort();
         }

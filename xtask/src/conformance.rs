@@ -5,6 +5,7 @@
 //! suite covers.
 
 mod cache;
+mod front_door;
 mod http_safety;
 mod inventory;
 mod jwt;
@@ -30,6 +31,11 @@ const SUITES: &[Suite] = &[
         "cache",
         "the public HTTP cache tests, beside nginx, Varnish and Traffic Server; needs Node 20 and Debian",
         cache::run,
+    ),
+    (
+        "front-door",
+        "MLflow, json-server, an event source, ws and nginx behind one door; needs Python 3.11, Node 20 and nginx",
+        front_door::run,
     ),
     (
         "http-safety",

@@ -14,6 +14,7 @@ createServer(async (request, response) => {
   if (request.url.split('?')[0] !== '/events') return void response.writeHead(404).end();
   if (request.method === 'GET') return void channel.addClient(request, response);
   let text = '';
+  request.setEncoding('utf8');
   for await (const part of request) text += part;
   send(text);
   response.writeHead(202, { 'content-type': 'application/json' }).end(JSON.stringify({ id: number }));

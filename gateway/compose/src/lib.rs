@@ -12,3 +12,4 @@ pub use answer::{Answer, PartError};
 pub use config::{Config, Mode, PartConfig};
 pub use recipe::Recipe;
 pub use run::{Inputs, PartRequest, run};
+pub use template::{Document, Template};

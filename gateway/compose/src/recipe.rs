@@ -9,7 +9,7 @@ use kernel::{Error, Result};
 use serde_json::Value;
 
 use crate::config::{Config, Mode, PartConfig};
-use crate::template::{Body, Template};
+use crate::template::{Document, Template};
 
 /// The largest answer of a part that is taken unless said.
 const LIMIT: usize = 1 << 20;
@@ -30,7 +30,7 @@ pub(crate) struct Part {
     pub name: String,
     pub method: Method,
     pub path: Template,
-    pub body: Option<Body>,
+    pub body: Option<Document>,
     pub mode: Mode,
     pub fallback: Value,
     pub timeout: Duration,
@@ -103,8 +103,8 @@ impl Part {
             return Err("pick must be a JSON pointer, which starts with /".to_owned());
         }
         let path = Template::read(&config.path)?;
-        let body = config.body.as_ref().map(Body::read).transpose()?;
-        let needed = path.needs().chain(body.iter().flat_map(Body::needs));
+        let body = config.body.as_ref().map(Document::read).transpose()?;
+        let needed = path.needs().chain(body.iter().flat_map(Document::needs));
         let mut needs = Vec::new();
         for need in needed {
             let place = names.iter().position(|known| *known == need);

@@ -10,7 +10,7 @@ use crate::run::Inputs;
 
 /// A compiled text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Template(Vec<Piece>);
+pub struct Template(Vec<Piece>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
@@ -22,7 +22,7 @@ enum Piece {
 
 impl Template {
     /// Reads a text; says what is wrong with it.
-    pub(crate) fn read(text: &str) -> Result<Self, String> {
+    pub fn read(text: &str) -> Result<Self, String> {
         let (mut pieces, mut rest) = (Vec::new(), text);
         while let Some((before, after)) = rest.split_once('{') {
             let (name, after) =
@@ -41,7 +41,7 @@ impl Template {
     }
 
     /// Returns the parts that it needs.
-    pub(crate) fn needs(&self) -> impl Iterator<Item = &str> {
+    pub fn needs(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|piece| match piece {
             Piece::Part { name, .. } => Some(name.as_str()),
             _ => None,
@@ -74,7 +74,7 @@ impl Template {
     }
 
     /// Returns the path and query.
-    pub(crate) fn path(&self, inputs: &Inputs, parts: &BTreeMap<String, Value>) -> Result<String, String> {
+    pub fn path(&self, inputs: &Inputs, parts: &BTreeMap<String, Value>) -> Result<String, String> {
         let mut path = String::new();
         self.values(inputs, parts, |text, filled| if filled { encode(text, &mut path) } else { path.push_str(text) })?;
         Ok(path)
@@ -103,15 +103,35 @@ fn encode(text: &str, path: &mut String) {
 
 /// A JSON value whose texts are templates.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Body {
+pub struct Document(Node);
+
+#[derive(Clone, Debug, PartialEq)]
+enum Node {
     Text(Template),
     Other(Value),
-    List(Vec<Body>),
-    Object(Vec<(String, Body)>),
+    List(Vec<Node>),
+    Object(Vec<(String, Node)>),
 }
 
-impl Body {
-    pub(crate) fn read(value: &Value) -> Result<Self, String> {
+impl Document {
+    /// Reads a value; says what is wrong with its texts.
+    pub fn read(value: &Value) -> Result<Self, String> {
+        Node::read(value).map(Self)
+    }
+
+    /// Returns the parts that it needs.
+    pub fn needs(&self) -> Vec<&str> {
+        self.0.needs()
+    }
+
+    /// Returns the value with its texts filled.
+    pub fn fill(&self, inputs: &Inputs, parts: &BTreeMap<String, Value>) -> Result<Value, String> {
+        self.0.fill(inputs, parts)
+    }
+}
+
+impl Node {
+    fn read(value: &Value) -> Result<Self, String> {
         Ok(match value {
             Value::String(text) if text.contains('{') => Self::Text(Template::read(text)?),
             Value::Array(items) => Self::List(items.iter().map(Self::read).collect::<Result<_, _>>()?),
@@ -123,7 +143,7 @@ impl Body {
         })
     }
 
-    pub(crate) fn needs(&self) -> Vec<&str> {
+    fn needs(&self) -> Vec<&str> {
         match self {
             Self::Text(template) => template.needs().collect(),
             Self::Other(_) => Vec::new(),
@@ -132,7 +152,7 @@ impl Body {
         }
     }
 
-    pub(crate) fn fill(&self, inputs: &Inputs, parts: &BTreeMap<String, Value>) -> Result<Value, String> {
+    fn fill(&self, inputs: &Inputs, parts: &BTreeMap<String, Value>) -> Result<Value, String> {
         Ok(match self {
             Self::Text(template) => Value::String(template.text(inputs, parts)?),
             Self::Other(value) => value.clone(),

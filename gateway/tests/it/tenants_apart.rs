@@ -20,7 +20,7 @@ breaker = { enabled = false }
 outlier = { consecutive_failures = 2, base_ms = 600000, max_ms = 600000 }
 [upstreams.narrow]
 servers = ["http://ORIGIN"]
-bulkhead = { max_in_flight = 4, tenant_share = 0.5 }
+bulkhead = { max_in_flight = 4, tenant_share = 0.5, queue = 0 }
 
 [limits.of_tenant]
 per = ["tenant"]
@@ -30,8 +30,9 @@ window_seconds = 360000
 per = ["user"]
 requests = 3
 window_seconds = 360000
+# Alone, an address is counted before anybody is known: see what is shared by design.
 [limits.of_address]
-per = ["address"]
+per = ["address", "tenant"]
 requests = 3
 window_seconds = 360000
 [limits.of_credential]
@@ -211,7 +212,7 @@ async fn compared(declared: &str, seed: u64, reached: &mut Vec<String>) -> Vec<S
 async fn what_a_tenant_sees_never_depends_on_another() {
     let mut reached = Vec::new();
     let mut found = Vec::new();
-    for seed in 1..=24 {
+    for seed in 1..=16 {
         found.extend(compared(DECLARED, seed, &mut reached).await);
     }
     assert!(found.is_empty(), "{} differences:\n{}", found.len(), found.join("\n"));
@@ -236,10 +237,13 @@ async fn what_a_tenant_sees_never_depends_on_another() {
 /// The test is worth nothing if it does not see what tenants do share.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_declared_as_shared_is_seen_to_be() {
-    let shared = DECLARED.replace("per = [\"address\"]", "per = [\"address\"]\nshared = true");
+    let (one_each, address) = ("per = [\"address\", \"tenant\"]", "per = [\"address\"]");
+    let address = DECLARED.replace(one_each, address);
+    let shared = DECLARED.replace("per = [\"credential\"]", "per = [\"credential\"]\nshared = true");
     let narrow = DECLARED.replace("tenant_share = 0.5", "tenant_share = 1.0");
     for (declared, step) in [
-        (&shared, Act::Ask { method: "GET", target: "/limited/address".to_owned() }),
+        (&address, Act::Ask { method: "GET", target: "/limited/address".to_owned() }),
+        (&shared, Act::Ask { method: "GET", target: "/limited/credential".to_owned() }),
         (&narrow, Act::Hold(1)),
     ] {
         let steps = |from: usize| -> Vec<Step> {
@@ -256,4 +260,50 @@ async fn what_is_declared_as_shared_is_seen_to_be() {
         let found = differences(0, "shared", &together, &([one, other], together.1.clone()));
         assert!(!found.is_empty(), "{step:?}");
     }
+}
+
+fn get(target: &str, times: usize) -> impl Iterator<Item = Step> + use<> {
+    let act = Act::Ask { method: "GET", target: target.to_owned() };
+    (0..times).map(move |_| Step { person: 0, act: act.clone() })
+}
+
+/// Says how what the second tenant sees alone differs from what it sees after the first.
+async fn after(declared: &str, programs: &[Vec<Step>; 2]) -> Vec<(String, String)> {
+    let tenants = tenants();
+    let (alone, _) = alone(declared, &tenants, 1, &programs[1]).await;
+    let run = Run::open(declared, &tenants).await;
+    let (mut first, mut second) = (run.view(&tenants[0]), run.view(&tenants[1]));
+    for step in &programs[0] {
+        first.step(step).await;
+    }
+    for step in &programs[1] {
+        second.step(step).await;
+    }
+    alone.into_iter().zip(second.seen).filter(|(alone, after)| alone != after).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_that_retries_all_it_may_leaves_another_its_own_retries() {
+    let breaker = "breaker = { failure_ratio = 0.5, min_requests = 4, window_ms = 600000, open_ms = 600000 }";
+    let declared = DECLARED.replace(breaker, "breaker = { enabled = false }");
+    let greedy = get("/shaky/fine", 60).chain(get("/shaky/flaky", 40)).collect();
+    let differ = after(&declared, &[greedy, get("/shaky/flaky", 2).collect()]).await;
+    assert!(differ.is_empty(), "{differ:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_tenant_has_kept_may_make_room_for_anothers_and_nothing_else() {
+    // The bytes of the cache are everybody's: what is pushed out is asked for anew, and that is all that shows.
+    let declared = format!("[cache]\nmemory_bytes = 1048576\n{DECLARED}[[routes]]\npath = \"/large/{{id}}\"\nupstream = \"calm\"\ncache = \"kept\"\n");
+    let greedy = (0..40).flat_map(|number| get(&format!("/large/{number}"), 1)).collect();
+    let differ = after(&declared, &[greedy, get("/kept/1", 3).collect()]).await;
+    assert!(differ.iter().all(|(alone, after)| alone.contains("hit") && after.contains("\"number\":2")), "{differ:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_not_there_is_not_there_for_anybody() {
+    let declared = DECLARED.replace("[upstreams.calm]\nservers = [\"http://ORIGIN\"]", "[upstreams.calm]\nservers = [\"http://127.0.0.1:1\"]\nretry = { max_attempts = 1 }\nbreaker = { min_requests = 4 }");
+    let differ = after(&declared, &[get("/marked/1", 6).collect(), get("/marked/1", 1).collect()]).await;
+    let [(alone, after)] = &differ[..] else { panic!("{differ:?}") };
+    assert!(alone.contains("gateway.upstream_unreachable") && after.contains("gateway.circuit_open"), "{differ:?}");
 }

@@ -14,8 +14,8 @@ use crate::bulkhead::Permit;
 use crate::failure::{Failure, FailureKind};
 use crate::lease::Lease;
 use crate::member::InFlight;
-use crate::outgoing::{Stage, Upload};
 use crate::place::Place;
+use crate::upload::{Stage, Upload};
 
 /// An answer's body with everything that lasts as long as it does.
 pub(crate) struct Answer {

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Instant;
 
-use http::{Request, Response, StatusCode};
+use futures_util::future::Either;
+use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
 
 use crate::answer::Answer;
 use crate::balance::Choice;
@@ -20,9 +20,12 @@ use crate::config::Balance;
 use crate::failure::{Failure, FailureKind};
 use crate::lease::{Lease, Line};
 use crate::member::{InFlight, Member};
-use crate::outgoing::{Outgoing, Stage, Upload};
+use crate::outgoing::Outgoing;
+use crate::pool::Pool;
 use crate::prepare;
 use crate::tenants::TenantState;
+use crate::upload::{Stage, Upload};
+use crate::uploads::Sender;
 use crate::upstream::Upstream;
 use crate::watch::Watch;
 
@@ -55,7 +58,7 @@ impl Client {
     pub(crate) async fn attempt(
         &self,
         shot: &Shot<'_>,
-        mut request: Request<Outgoing>,
+        request: &mut Option<Request<Outgoing>>,
         upload: Option<Arc<Upload>>,
         tried: &[u64],
         among: Option<&Among<'_>>,
@@ -78,8 +81,17 @@ impl Client {
             among.chosen.set(id);
         }
         let in_flight = InFlight::new(&member);
-        let repeatable = is_safe(request.method()) && upload.is_none();
+        let observed = call.observer.as_ref().and_then(|observer| prepare::announce(observer, &mut request, &member));
+        let end = |outcome| observed.map(|observed| observed.ended(outcome));
+        let repeatable = upload.is_none() && request.as_ref().is_some_and(|request| is_safe(request.method()));
         let pool = self.pool(upstream, &member);
+        if let Some(upload) = &upload
+            && let Err(failure) = share(upstream, call, &pool, upload)
+        {
+            upstream.metrics.failed(failure.kind());
+            end(Err(failure.kind()));
+            return (id, Err(failure));
+        }
         let (mut fresh, mut replaced, mut connected) = (call.upgrade, 0, false);
         let answered = loop {
             let mut lease = match self.lease(shot, &pool, fresh, &mut now).await {
@@ -88,19 +100,18 @@ impl Client {
             };
             connected = true;
             watch.connected(now);
-            if let Some(header) = &upstream.deadline_header {
-                prepare::set_deadline(request.headers_mut(), header, now, call.deadline);
-            }
-            let spare = (lease.reused && repeatable).then(|| prepare::copy(&request));
-            match self.exchange(shot, &mut lease, &member, request, upload.as_deref(), now).await {
+            match self.exchange(shot, &mut lease, &member, request, upload.as_deref(), repeatable, now).await {
                 Ok(response) => break Ok((response, lease)),
                 Err(Missed { failure, unsent }) => {
-                    let dead = failure.kind() == FailureKind::Reset && replaced < REPLACEMENTS;
+                    let dead = lease.reused && failure.kind() == FailureKind::Reset && replaced < REPLACEMENTS;
                     // Unsent, it can go elsewhere whatever it is; sent, only once and only if that is safe.
-                    let again = unsent.or(if replaced == 0 { spare } else { None });
-                    match again.filter(|_| dead && lease.reused) {
-                        Some(again) => request = again,
-                        None => break Err(failure),
+                    *request = match unsent {
+                        unsent @ Some(_) => unsent,
+                        None if replaced == 0 => lease.sent().or_else(|| request.take()),
+                        None => None,
+                    };
+                    if !dead || request.is_none() {
+                        break Err(failure);
                     }
                     upstream.metrics.replaced.inc();
                     (fresh, replaced, now) = (true, replaced + 1, Instant::now());
@@ -109,27 +120,38 @@ impl Client {
         };
         let sent = now;
         now = Instant::now();
-        let (response, lease) = match answered {
+        let (response, mut lease) = match answered {
             Ok(answered) => answered,
             Err(failure) => {
-                watch.failed(&member, failure.kind(), connected, now);
+                let kind = failure.kind();
+                let excused = upload.as_deref().is_some_and(|upload| upload.excuses(kind, now));
+                watch.failed(&member, kind, connected && !excused, now);
+                end(Err(kind));
                 return (id, Err(failure));
             }
         };
         let status = response.status();
         if status == StatusCode::SWITCHING_PROTOCOLS && !call.upgrade {
             watch.failed(&member, FailureKind::Protocol, connected, now);
+            end(Err(FailureKind::Protocol));
             let failure = Failure::caused(FailureKind::Protocol, "the server changed the protocol unasked");
             return (id, Err(failure));
         }
-        if upstream.config.balance == Balance::P2c {
-            member.latency.observe(now, now.saturating_duration_since(sent));
-        }
-        if call.hedge {
-            upstream.percentiles.observe(now.saturating_duration_since(sent));
+        // On a connection that spoke 1.0 hyper does so too, and drops bodies of unknown length.
+        lease.keep &= response.version() != Version::HTTP_10;
+        // The server's time begins when it has all of the request.
+        let asked = upload.as_deref().map_or(Some(sent), |upload| upload.finished().map(|at| at.max(sent)));
+        if let Some(took) = asked.map(|asked| now.saturating_duration_since(asked)) {
+            if upstream.config.balance == Balance::P2c {
+                member.latency.observe(now, took);
+            }
+            if call.hedge {
+                upstream.percentiles.observe(took);
+            }
         }
         watch.answered(&member, status, now);
-        (id, Ok(response.map(|incoming| Answer::new(incoming, lease, in_flight, upload, now))))
+        end(Ok(status));
+        (id, Ok(response.map(|incoming| Box::new(Answer::new(incoming, lease, in_flight, upload, now)))))
     }
 
     fn choose(&self, upstream: &Upstream, tried: &[u64], now: Instant) -> Option<Arc<Member>> {
@@ -139,73 +161,86 @@ impl Client {
             members: &members,
             turn: &upstream.turn,
             random: &self.0.random,
-            tick: upstream.tick(now),
             now,
+            since: upstream.since,
             tried,
             panic: upstream.config.health.panic,
         };
         choice.pick().cloned()
     }
 
+    /// Sends a request and waits for the head of its answer. One that must not be lost to a connection that
+    /// was dead all the time (`repeatable`) stays behind: with the connection, or as a copy where it was.
+    #[expect(clippy::too_many_arguments, reason = "it is a part of `attempt`, which it keeps readable")]
     async fn exchange(
         &self,
         shot: &Shot<'_>,
         lease: &mut Lease,
         member: &Member,
-        mut request: Request<Outgoing>,
+        request: &mut Option<Request<Outgoing>>,
         upload: Option<&Upload>,
+        repeatable: bool,
         now: Instant,
     ) -> Result<Response<Incoming>, Missed> {
-        let host = shot.upstream.config.host;
+        let (host, reused) = (shot.upstream.config.host, lease.reused);
         let missed = |failure| Missed { failure, unsent: None };
+        let reset = || missed(Failure::new(FailureKind::Reset));
+        let message = request.as_mut().ok_or_else(reset)?;
+        let mut spare = None;
         match lease.line() {
             Some(Line::Link(link)) => {
-                prepare::as_http1(&mut request, member, host).map_err(missed)?;
-                let sending = link.sender.try_send_request(request);
-                head(shot, lease, sending, upload, now).await
+                link.sent.keep(reused && repeatable);
+                prepare::as_http1(message, member, host).map_err(missed)?;
             }
-            Some(Line::Stream(stream)) => {
-                prepare::as_http2(&mut request, member, host).map_err(missed)?;
-                let sending = stream.sender.try_send_request(request);
-                head(shot, lease, sending, upload, now).await
+            Some(Line::Stream(_)) => {
+                prepare::as_http2(message, member, host).map_err(missed)?;
+                spare = (reused && repeatable).then(|| prepare::copy(message));
             }
-            None => Err(Missed { failure: Failure::new(FailureKind::Reset), unsent: Some(request) }),
+            None => return Err(reset()),
         }
+        if let Some(header) = &shot.upstream.deadline_header {
+            message.headers_mut().insert(header.clone(), self.left(now, shot.call.deadline));
+        }
+        let message = std::mem::replace(request, spare).ok_or_else(reset)?;
+        let mut sending = pin!(match lease.line() {
+            Some(Line::Link(link)) => Either::Left(link.sender.try_send_request(message)),
+            Some(Line::Stream(stream)) => Either::Right(stream.sender.try_send_request(message)),
+            None => return Err(reset()),
+        });
+        // The head of the answer, with the connection's own timer.
+        poll_fn(|cx| {
+            if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
+                return Poll::Ready(sent.map_err(|mut error| {
+                    let unsent = error.take_message();
+                    Missed { failure: classify(error.into_error(), upload), unsent }
+                }));
+            }
+            loop {
+                let due = due(shot, upload, now);
+                ready!(lease.poll_late(cx, due));
+                // An upload went on meanwhile.
+                if self::due(shot, upload, now) > due {
+                    continue;
+                }
+                let kind = match upload.map(Upload::stage) {
+                    Some(Stage::Client) => FailureKind::RequestStalled,
+                    _ if due >= shot.call.deadline => FailureKind::Deadline,
+                    _ => FailureKind::FirstByteTimeout,
+                };
+                return Poll::Ready(Err(missed(Failure::new(kind))));
+            }
+        })
+        .await
     }
 }
 
-/// Waits for the head of the answer, with the connection's own timer.
-async fn head(
-    shot: &Shot<'_>,
-    lease: &mut Lease,
-    sending: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Outgoing>>>>,
-    upload: Option<&Upload>,
-    now: Instant,
-) -> Result<Response<Incoming>, Missed> {
-    let mut sending = pin!(sending);
-    poll_fn(|cx| {
-        if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
-            return Poll::Ready(sent.map_err(|mut error| {
-                let unsent = error.take_message();
-                Missed { failure: classify(error.into_error(), upload), unsent }
-            }));
-        }
-        loop {
-            let due = due(shot, upload, now);
-            ready!(lease.poll_late(cx, due));
-            // An upload went on meanwhile.
-            if self::due(shot, upload, now) > due {
-                continue;
-            }
-            let kind = match upload.map(Upload::stage) {
-                _ if due >= shot.call.deadline => FailureKind::Deadline,
-                Some(Stage::Client) => FailureKind::RequestStalled,
-                _ => FailureKind::FirstByteTimeout,
-            };
-            return Poll::Ready(Err(Missed { failure: Failure::new(kind), unsent: None }));
-        }
-    })
-    .await
+/// Counts an upload among those of its sender, or refuses it.
+fn share(upstream: &Upstream, call: &Call, pool: &Pool, upload: &Upload) -> Result<(), Failure> {
+    let sender = Sender::of(call);
+    let held = upstream.uploads.enter(sender, upstream.most_uploads).zip(pool.upload(sender));
+    let (place, connection) = held.ok_or_else(|| Failure::new(FailureKind::Busy).retry_after(1))?;
+    upload.hold([place, connection]);
+    Ok(())
 }
 
 /// Returns when the next thing must have happened: during an upload its next part, after it the answer.

@@ -7,6 +7,7 @@ use std::time::Instant;
 use crate::config::Balance;
 use crate::member::{Member, Members, Slot};
 use crate::random::Random;
+use crate::upstream::tick;
 
 /// What a choice depends on.
 pub(crate) struct Choice<'a> {
@@ -14,9 +15,9 @@ pub(crate) struct Choice<'a> {
     pub members: &'a Members,
     pub turn: &'a AtomicUsize,
     pub random: &'a Random,
-    /// The moment, on the upstream's clock in milliseconds and as it is.
-    pub tick: u64,
+    /// The moment, and when the upstream's clock began.
     pub now: Instant,
+    pub since: Instant,
     /// Servers that were tried for this request.
     pub tried: &'a [u64],
     /// Whether all servers are used when none is well.
@@ -24,16 +25,20 @@ pub(crate) struct Choice<'a> {
 }
 
 impl Choice<'_> {
+    fn is_usable(&self, member: &Member) -> bool {
+        member.is_usable(|| tick(self.since, self.now))
+    }
+
     /// Returns a server that is well and was not tried; else one that is well; else, in a panic, any.
     pub(crate) fn pick(&self) -> Option<&Arc<Member>> {
         let tried = |member: &Member| self.tried.contains(&member.id);
         if let [only] = &*self.members.slots {
-            return (self.panic || only.member.is_usable(self.tick)).then_some(&only.member);
+            return (self.panic || self.is_usable(&only.member)).then_some(&only.member);
         }
-        self.among(|member| member.is_usable(self.tick) && !tried(member))
+        self.among(|member| self.is_usable(member) && !tried(member))
             .or_else(|| match self.tried.is_empty() {
                 true => None,
-                false => self.among(|member| member.is_usable(self.tick)),
+                false => self.among(|member| self.is_usable(member)),
             })
             .or_else(|| if self.panic { self.among(|member| !tried(member)) } else { None })
             .or_else(|| if self.panic { self.among(|_| true) } else { None })
@@ -118,7 +123,7 @@ mod tests {
         let (turn, random, now) = (AtomicUsize::new(0), Random::seeded(7), Instant::now());
         let mut counts = vec![0; members.slots.len()];
         for _ in 0..1200 {
-            let choice = Choice { balance, members, turn: &turn, random: &random, tick: 1, now, tried, panic };
+            let choice = Choice { balance, members, turn: &turn, random: &random, since: now, now, tried, panic };
             let Some(member) = choice.pick() else { continue };
             let index = members.slots.iter().position(|slot| slot.member.id == member.id).expect("of the list");
             counts[index] += 1;

@@ -1,10 +1,14 @@
 //! What a route says of one request to an upstream. Not for the request itself.
 
+use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
-use http::{Method, header::HeaderName};
+use http::{HeaderMap, Method, StatusCode, header::HeaderName};
 use kernel::TenantId;
+
+use crate::failure::FailureKind;
 
 /// The draft's request header that makes an unsafe request safe to repeat.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -28,6 +32,44 @@ pub struct Call {
     pub hedge: bool,
     /// Whether this asks for a change of protocol. The caller has checked Connection and Upgrade.
     pub upgrade: bool,
+    /// Who is told of each attempt.
+    pub observer: Option<Observer>,
+}
+
+/// Is told of each attempt at a request: retries, hedges and the first.
+pub trait Observe: Send + Sync {
+    /// A server was chosen. What is returned is told how it went, and dropped when nobody waits any more.
+    fn begins(&self, attempt: Attempt<'_>) -> Option<Box<dyn Observed>>;
+}
+
+/// An attempt that is under way.
+pub trait Observed {
+    /// There is the head of an answer, or there will be none.
+    fn ended(self: Box<Self>, outcome: Result<StatusCode, FailureKind>);
+}
+
+/// What is about to leave, and for where.
+pub struct Attempt<'a> {
+    /// `http` or `https`.
+    pub scheme: &'a str,
+    /// The server, without its scheme's own port.
+    pub server: &'a http::uri::Authority,
+    /// The method.
+    pub method: &'a Method,
+    /// The target's path.
+    pub path: &'a str,
+    /// The request's headers, which the observer may add to.
+    pub headers: &'a mut HeaderMap,
+}
+
+/// An observer, shared by the attempts of a request.
+#[derive(Clone)]
+pub struct Observer(pub Arc<dyn Observe>);
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Observer")
+    }
 }
 
 impl Call {
@@ -42,6 +84,7 @@ impl Call {
             honours_idempotency_key: false,
             hedge: false,
             upgrade: false,
+            observer: None,
         }
     }
 

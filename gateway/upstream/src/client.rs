@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use axum::body::Body;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
 
 use crate::answer::{Answer, Tunnel};
@@ -19,11 +19,13 @@ use crate::attempt::Shot;
 use crate::call::{Call, is_safe};
 use crate::failure::{Failure, FailureKind};
 use crate::member::Member;
-use crate::outgoing::{Outgoing, Upload};
+use crate::outgoing::Outgoing;
 use crate::place::Limits;
 use crate::pool::Pool;
 use crate::prepare;
 use crate::random::Random;
+use crate::upload::Upload;
+use crate::uploads::share_of;
 use crate::upstream::Upstream;
 
 /// One core's client. Cheap to clone; it stays on its core, inside a `LocalSet`.
@@ -34,6 +36,8 @@ pub(crate) struct Core {
     pools: RefCell<HashMap<u64, Arc<Pool>, BuildHasherDefault<AsItIs>>>,
     pub random: Random,
     cores: usize,
+    /// The time that was left last, as a header says it: mostly it is the same again.
+    left: RefCell<(u64, HeaderValue)>,
 }
 
 /// Hashes the numbers of members, which are as good as hashes.
@@ -60,7 +64,8 @@ impl Hasher for AsItIs {
 impl Client {
     /// Returns the client of one of so many cores.
     pub fn new(cores: usize) -> Self {
-        Self(Rc::new(Core { pools: RefCell::default(), random: Random::default(), cores: cores.max(1) }))
+        let left = RefCell::new((0, HeaderValue::from_static("0")));
+        Self(Rc::new(Core { pools: RefCell::default(), random: Random::default(), cores: cores.max(1), left }))
     }
 
     /// Sends a request and waits for the head of the answer.
@@ -70,12 +75,11 @@ impl Client {
     pub async fn send(
         &self,
         upstream: &Arc<Upstream>,
-        request: Request<Body>,
+        mut request: Request<Body>,
         call: &Call,
     ) -> Result<Response<Body>, Failure> {
         let began = Instant::now();
-        let (mut parts, body) = request.into_parts();
-        prepare::check(&mut parts, &body, call.upgrade)?;
+        prepare::check(&mut request, call.upgrade)?;
         let permit = match upstream.bulkhead.try_enter() {
             Some(permit) => permit,
             None => {
@@ -85,27 +89,37 @@ impl Client {
         };
         let shot = Shot { upstream, call, began };
         let retries = call.retry && upstream.config.retry.max_attempts > 1 && !call.upgrade;
-        let hedges = call.hedge && is_safe(&parts.method) && body.is_end_stream() && !call.upgrade;
+        let hedges = call.hedge && is_safe(request.method()) && request.body().is_end_stream() && !call.upgrade;
         let mut response = if retries || hedges {
+            let (parts, body) = request.into_parts();
             Box::pin(self.persist(&shot, parts, body, retries, hedges)).await?
         } else {
-            let (outgoing, upload) = match body.is_end_stream() {
-                true => (Outgoing::Empty, None),
-                false => {
-                    let upload = Upload::new(began, prepare::stated_length(&parts.headers));
-                    (Outgoing::Once(body, upload.clone()), Some(upload))
-                }
-            };
-            self.attempt(&shot, Request::from_parts(parts, outgoing), upload, &[], None).await.1?
+            let upload = (!request.body().is_end_stream())
+                .then(|| Upload::new(began, prepare::stated_length(request.headers())));
+            let mut request = Some(request.map(|body| match &upload {
+                None => Outgoing::Empty,
+                Some(upload) => Outgoing::Once(body, upload.clone()),
+            }));
+            self.attempt(&shot, &mut request, upload, &[], None).await.1?
         };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let (mut parts, answer) = response.into_parts();
-            parts.extensions.insert(Tunnel::new(answer, permit));
+            parts.extensions.insert(Tunnel::new(*answer, permit));
             return Ok(Response::from_parts(parts, Body::empty()));
         }
         let until = call.deadline_covers_body.then_some(call.deadline);
         response.body_mut().bound(upstream.body_idle, until, permit);
         Ok(response.map(Body::new))
+    }
+
+    /// Returns how much time is left, for a header.
+    pub(crate) fn left(&self, now: Instant, deadline: Instant) -> HeaderValue {
+        let left = prepare::left(now, deadline);
+        let mut last = self.0.left.borrow_mut();
+        if last.0 != left {
+            *last = (left, HeaderValue::from(left));
+        }
+        last.1.clone()
     }
 
     /// Returns this core's connections to a server.
@@ -116,8 +130,10 @@ impl Client {
         }
         pools.retain(|_, pool| !pool.member.retired.load(Ordering::Relaxed));
         let config = &upstream.config.pool;
+        let connections = (config.max_connections / self.0.cores).max(1);
         let limits = Limits {
-            connections: (config.max_connections / self.0.cores).max(1),
+            connections,
+            uploads: share_of(upstream.config.bulkhead.upload_share(), connections),
             queue: config.queue,
             idle: config.idle(),
             requests: config.max_requests,
@@ -131,7 +147,8 @@ impl Client {
 }
 
 /// An answer that was read, or why there is none.
-pub(crate) type Answered = Result<Response<Answer>, Failure>;
+/// Boxed, because it passes through many hands.
+pub(crate) type Answered = Result<Response<Box<Answer>>, Failure>;
 
 /// Says whether an answer is one to give to the client without a second thought.
 pub(crate) fn is_good(answered: &Answered) -> bool {

@@ -115,6 +115,9 @@ pub struct TlsConfig {
     pub server_name: Option<String>,
 }
 
+/// What tells servers how much time is left, where nothing else is configured.
+pub(crate) const USUAL_HEADER: &str = "x-request-timeout-ms";
+
 /// How long things may take.
 #[derive(Deserialize, Serialize, Clone, Debug, PartialEq)]
 #[serde(deny_unknown_fields, default)]
@@ -131,12 +134,7 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self {
-            connect_ms: 2_000,
-            first_byte_ms: 30_000,
-            body_idle_ms: 60_000,
-            header: "x-request-timeout-ms".to_owned(),
-        }
+        Self { connect_ms: 2_000, first_byte_ms: 30_000, body_idle_ms: 60_000, header: USUAL_HEADER.to_owned() }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,11 +14,24 @@ use tokio_rustls::client::TlsStream;
 
 use crate::failure::{Failure, FailureKind};
 use crate::member::Member;
+use crate::sent::Sent;
 
 /// Bytes to and from a server.
-pub(crate) enum Wire {
+pub(crate) struct Wire {
+    stream: Stream,
+    /// What is written, for who asks to keep it.
+    pub sent: Arc<Sent>,
+}
+
+enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl From<Stream> for Wire {
+    fn from(stream: Stream) -> Self {
+        Self { stream, sent: Arc::default() }
+    }
 }
 
 /// Opens a connection; the second value says whether ALPN chose HTTP/2.
@@ -28,11 +42,11 @@ pub(crate) async fn open(
 ) -> Result<(Wire, bool), Failure> {
     let opening = async {
         let stream = reach(member, within).await?;
-        let (Some(tls), Some(name)) = (tls, &member.name) else { return Ok((Wire::Plain(stream), false)) };
+        let (Some(tls), Some(name)) = (tls, &member.name) else { return Ok((Stream::Plain(stream).into(), false)) };
         let stream =
             tls.connect(name.clone(), stream).await.map_err(|error| Failure::caused(FailureKind::Tls, error))?;
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        Ok((Wire::Tls(Box::new(stream)), http2))
+        Ok((Stream::Tls(Box::new(stream)).into(), http2))
     };
     match tokio::time::timeout(within, opening).await {
         Ok(opened) => opened,
@@ -72,19 +86,21 @@ async fn reach_one(addresses: &[SocketAddr], within: Duration) -> Result<TcpStre
 
 impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut *self {
-            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
         }
     }
 }
 
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut *self {
-            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
+        let polled = match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        };
+        self.sent.note(&[io::IoSlice::new(bytes)], written(&polled));
+        polled
     }
 
     fn poll_write_vectored(
@@ -92,30 +108,40 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut *self {
-            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
-            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
-        }
+        let polled = match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+        };
+        self.sent.note(parts, written(&polled));
+        polled
     }
 
     fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(stream) => stream.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
+        match &self.stream {
+            Stream::Plain(stream) => stream.is_write_vectored(),
+            Stream::Tls(stream) => stream.is_write_vectored(),
         }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut *self {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut *self {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+}
+
+/// Bytes that may be half-written count as not written: they are offered again, or never.
+fn written(polled: &Poll<io::Result<usize>>) -> usize {
+    match polled {
+        Poll::Ready(Ok(written)) => *written,
+        _ => 0,
     }
 }

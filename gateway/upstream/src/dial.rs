@@ -101,13 +101,14 @@ impl Client {
         };
         let (wire, alpn_http2) = connect::open(member, tls.as_ref(), within).await?;
         let broken = |error| Failure::caused(FailureKind::Connect, error);
-        let (io, id) = (TokioIo::new(wire), place.id);
+        let (sent, id) = (wire.sent.clone(), place.id);
+        let io = TokioIo::new(wire);
         if upgrade {
             let (sender, connection) = http1::handshake(io).await.map_err(broken)?;
             let task = spawn_local(async move { end(connection.with_upgrades().await) }).abort_handle();
             place.dialed();
             pool.opened_alone();
-            let link = Link { id, sender, used: 0, idle_since: Instant::now(), task };
+            let link = Link { id, sender, used: 0, idle_since: Instant::now(), sent, task };
             return Ok(Lease::single(link, place));
         }
         let tls_without_http2 = tls.is_some() && upstream.config.protocol == Protocol::Http2 && !alpn_http2;
@@ -153,7 +154,7 @@ impl Client {
             let _place = place;
             end(connection.await);
         });
-        Ok(pool.opened(id, sender, task.abort_handle(), Instant::now()))
+        Ok(pool.opened(id, sender, task.abort_handle(), sent, Instant::now()))
     }
 }
 

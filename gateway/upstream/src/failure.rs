@@ -24,7 +24,7 @@ pub enum FailureKind {
     FirstByteTimeout,
     /// The answer's body stopped coming.
     BodyTimeout,
-    /// The client's body stopped coming.
+    /// The client's body stopped coming, or was not there when the time was over.
     RequestStalled,
     /// The client's body broke off.
     RequestBroken,
@@ -137,7 +137,7 @@ impl From<Failure> for Error {
                 (503, "gateway.no_healthy_server", "no server of the service behind this route can be used")
             }
             Kind::RequestStalled => {
-                let error = Error::invalid("request.body_timeout", "the body of the request stopped coming");
+                let error = Error::invalid("request.body_timeout", "the body of the request did not come in time");
                 return error.status_code(408);
             }
             Kind::RequestBroken => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use http::Request;
 use hyper::client::conn::{http1, http2};
 use tokio::task::AbortHandle;
 
@@ -12,6 +13,7 @@ use crate::alarm::Alarm;
 use crate::outgoing::Outgoing;
 use crate::place::Place;
 use crate::pool::Pool;
+use crate::sent::Sent;
 
 /// An HTTP/1.1 connection.
 pub(crate) struct Link {
@@ -19,6 +21,8 @@ pub(crate) struct Link {
     pub sender: http1::SendRequest<Outgoing>,
     pub used: u64,
     pub idle_since: Instant,
+    /// The head of the request it last carried, where that was to be kept.
+    pub sent: Arc<Sent>,
     /// Closes it at once.
     pub task: AbortHandle,
 }
@@ -43,21 +47,23 @@ pub(crate) struct Lease {
     place: Option<Place>,
     /// Whether the connection served another request before: then it may be dead without anybody's fault.
     pub reused: bool,
+    /// Whether the connection may serve another request.
+    pub keep: bool,
 }
 
 impl Lease {
     pub(crate) fn link(pool: Arc<Pool>, link: Link, alarm: Option<Alarm>, reused: bool) -> Self {
-        Self { pool, line: Some(Line::Link(link)), alarm, place: None, reused }
+        Self { pool, line: Some(Line::Link(link)), alarm, place: None, reused, keep: true }
     }
 
     pub(crate) fn stream(pool: Arc<Pool>, stream: Stream, alarm: Option<Alarm>, reused: bool) -> Self {
-        Self { pool, line: Some(Line::Stream(stream)), alarm, place: None, reused }
+        Self { pool, line: Some(Line::Stream(stream)), alarm, place: None, reused, keep: true }
     }
 
     /// Returns one that is never given back.
     pub(crate) fn single(link: Link, place: Place) -> Self {
         let pool = place.pool().clone();
-        Self { pool, line: Some(Line::Link(link)), alarm: None, place: Some(place), reused: false }
+        Self { pool, line: Some(Line::Link(link)), alarm: None, place: Some(place), reused: false, keep: false }
     }
 
     /// Says whether it is one that is never given back.
@@ -75,6 +81,14 @@ impl Lease {
         self.line.as_mut()
     }
 
+    /// Returns the request whose head the connection kept.
+    pub(crate) fn sent(&self) -> Option<Request<Outgoing>> {
+        match &self.line {
+            Some(Line::Link(link)) => link.sent.request(),
+            _ => None,
+        }
+    }
+
     /// Is ready when the moment has come.
     pub(crate) fn poll_late(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<()> {
         self.alarm.get_or_insert_with(|| Alarm::new(due)).poll(cx, due)
@@ -83,9 +97,7 @@ impl Lease {
     /// Gives the connection back after a whole answer; `whole` says that the request was sent to its end.
     pub(crate) fn finish(mut self, whole: bool, now: Instant) {
         match self.line.take() {
-            Some(Line::Link(link)) if whole && self.place.is_none() => {
-                self.pool.give_back(link, self.alarm.take(), now)
-            }
+            Some(Line::Link(link)) if whole && self.keep => self.pool.give_back(link, self.alarm.take(), now),
             line => self.line = line,
         }
     }

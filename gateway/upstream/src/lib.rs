@@ -30,15 +30,18 @@ mod prepare;
 mod random;
 mod replay;
 mod retry;
+mod sent;
 mod settings;
 mod tenants;
 mod tls;
+mod upload;
+mod uploads;
 mod upstream;
 mod watch;
 mod window;
 
 pub use answer::Tunnel;
-pub use call::{Call, IDEMPOTENCY_KEY};
+pub use call::{Attempt, Call, IDEMPOTENCY_KEY, Observe, Observed, Observer};
 pub use client::Client;
 pub use config::{
     Balance, Config, HostHeader, Protocol, Scheme, Server, ServerConfig, Timeouts, TlsConfig, WeightedServer,

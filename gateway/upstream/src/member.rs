@@ -110,7 +110,7 @@ impl Member {
     }
 
     /// Says whether requests may go there; `now` is the upstream's clock.
-    pub(crate) fn is_usable(&self, now: u64) -> bool {
+    pub(crate) fn is_usable(&self, now: impl FnOnce() -> u64) -> bool {
         self.healthy.load(Ordering::Relaxed) && !self.outlier.is_out(now)
     }
 
@@ -175,7 +175,7 @@ impl Members {
 
     /// Returns how many are left out at this moment of the upstream's clock.
     pub(crate) fn ejected(&self, now: u64) -> usize {
-        self.slots.iter().filter(|slot| slot.member.outlier.is_out(now)).count()
+        self.slots.iter().filter(|slot| slot.member.outlier.is_out(|| now)).count()
     }
 }
 

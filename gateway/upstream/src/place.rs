@@ -13,6 +13,8 @@ use crate::pool::Pool;
 pub(crate) struct Limits {
     /// Connections of this core to this server.
     pub connections: usize,
+    /// Of them for one sender's uploads.
+    pub uploads: usize,
     pub queue: usize,
     pub idle: Duration,
     pub requests: u64,

@@ -19,11 +19,14 @@ use crate::lease::{Lease, Link, Stream};
 use crate::member::{Member, Speaks};
 use crate::outgoing::Outgoing;
 use crate::place::{Checkout, Given, Limits, Place};
+use crate::sent::Sent;
+use crate::uploads::{Sender, Uploading, Uploads};
 
 /// One core's connections to one server.
 pub(crate) struct Pool {
     pub member: Arc<Member>,
     limits: Limits,
+    uploads: Arc<Uploads>,
     state: Mutex<State>,
     connections: Gauge,
     waiting: Gauge,
@@ -54,7 +57,13 @@ struct Shared {
 
 impl Pool {
     pub(crate) fn new(member: Arc<Member>, limits: Limits, connections: Gauge, waiting: Gauge) -> Arc<Self> {
-        Arc::new(Self { member, limits, state: Mutex::default(), connections, waiting })
+        Arc::new(Self { member, limits, uploads: Arc::default(), state: Mutex::default(), connections, waiting })
+    }
+
+    /// Counts an upload among those of its sender; none when that has its share of the connections.
+    pub(crate) fn upload(&self, sender: Sender) -> Option<Uploading> {
+        let streams = if self.member.speaks() == Speaks::Http2 { self.limits.streams } else { 1 };
+        self.uploads.enter(sender, self.limits.uploads.saturating_mul(streams))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -152,11 +161,12 @@ impl Pool {
         id: u64,
         sender: http1::SendRequest<Outgoing>,
         task: AbortHandle,
+        sent: Arc<Sent>,
         now: Instant,
     ) -> Lease {
         let mut state = self.lock();
         self.dialed(&mut state);
-        let link = Link { id, sender, used: 0, idle_since: now, task };
+        let link = Link { id, sender, used: 0, idle_since: now, sent, task };
         Lease::link(self.clone(), link, state.alarms.pop(), false)
     }
 

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE};
-use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
-use http_body::Body as _;
+use http_body::{Body as _, SizeHint};
 
+use crate::call::{Attempt, Observed, Observer};
 use crate::config::HostHeader;
 use crate::failure::{Failure, FailureKind};
 use crate::member::Member;
@@ -20,53 +20,70 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// Checks a request and drops what must not be passed on.
-pub(crate) fn check(parts: &mut Parts, body: &Body, upgrade: bool) -> Result<(), Failure> {
+pub(crate) fn check(request: &mut Request<Body>, upgrade: bool) -> Result<(), Failure> {
     let unsendable = |why: &'static str| Failure::caused(FailureKind::Unsendable, why);
-    if parts.method == Method::CONNECT {
+    if request.method() == Method::CONNECT {
         return Err(unsendable("CONNECT is not proxied"));
     }
-    let path = parts.uri.path_and_query().map_or("", PathAndQuery::as_str);
-    let is_target = path.starts_with('/') || (path == "*" && parts.method == Method::OPTIONS);
+    let path = request.uri().path_and_query().map_or("", PathAndQuery::as_str);
+    let is_target = path.starts_with('/') || (path == "*" && request.method() == Method::OPTIONS);
     if !is_target {
         return Err(unsendable("the target is not a path"));
     }
     // A target that starts with `//` could be read as an authority; a path keeps it one.
-    if parts.uri.authority().is_some() {
-        parts.uri = origin_form(&parts.uri)?;
+    if request.uri().authority().is_some() {
+        *request.uri_mut() = origin_form(request.uri())?;
     }
-    parts.extensions.clear();
-    let headers = &mut parts.headers;
-    if !upgrade {
-        headers.remove(CONNECTION);
-        headers.remove(UPGRADE);
+    request.extensions_mut().clear();
+    let empty = request.body().is_end_stream();
+    strip(request.headers_mut(), upgrade, empty);
+    if !empty {
+        let size = request.body().size_hint();
+        set_length(request.headers_mut(), &size);
     }
-    for name in [&TRANSFER_ENCODING, &KEEP_ALIVE, &PROXY_CONNECTION] {
-        headers.remove(name);
-    }
-    // The client was told to go on when its body was first read, so nothing waits for the server's word.
-    headers.remove(EXPECT);
-    if let Some(value) = headers.get(TE)
-        && !value.as_bytes().eq_ignore_ascii_case(b"trailers")
-    {
-        headers.remove(TE);
-    }
-    set_length(headers, body);
     Ok(())
 }
 
-/// Leaves one Content-Length that is true, or none.
-fn set_length(headers: &mut HeaderMap, body: &Body) {
-    if body.is_end_stream() {
-        // The connection adds `0` for the methods that want it.
-        headers.remove(CONTENT_LENGTH);
-        return;
+/// Drops what concerns one connection, and the length of a body that is not there. Looking at every name
+/// once is cheaper than looking up each that may be there.
+fn strip(headers: &mut HeaderMap, upgrade: bool, empty: bool) {
+    let (mut hop, mut rare, mut te, mut length) = (false, false, false, false);
+    for name in headers.keys() {
+        match name.as_str() {
+            "connection" | "upgrade" => hop = !upgrade,
+            "transfer-encoding" | "keep-alive" | "proxy-connection" | "expect" => rare = true,
+            "te" => te = true,
+            // The connection adds `0` for the methods that want it.
+            "content-length" => length = empty,
+            _ => {}
+        }
     }
+    if hop {
+        headers.remove(CONNECTION);
+        headers.remove(UPGRADE);
+    }
+    if rare {
+        // The client was told to go on when its body was first read, so nothing waits for the server's word.
+        for name in [&TRANSFER_ENCODING, &KEEP_ALIVE, &PROXY_CONNECTION, &EXPECT] {
+            headers.remove(name);
+        }
+    }
+    if te && headers.get(TE).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"trailers")) {
+        headers.remove(TE);
+    }
+    if length {
+        headers.remove(CONTENT_LENGTH);
+    }
+}
+
+/// Leaves one Content-Length that is true, or none.
+fn set_length(headers: &mut HeaderMap, size: &SizeHint) {
     let mut stated = headers.get_all(CONTENT_LENGTH).iter();
     let stated = match (stated.next(), stated.next()) {
         (Some(one), None) => length(one),
         _ => None,
     };
-    match body.size_hint().exact() {
+    match size.exact() {
         Some(exact) if stated == Some(exact) => {}
         Some(exact) => {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(exact));
@@ -94,10 +111,10 @@ fn origin_form(uri: &Uri) -> Result<Uri, Failure> {
     Uri::builder().path_and_query(path).build().map_err(|error| Failure::caused(FailureKind::Unsendable, error))
 }
 
-/// Tells the server how much time is left.
-pub(crate) fn set_deadline(headers: &mut HeaderMap, name: &HeaderName, now: Instant, deadline: Instant) {
+/// Returns how many milliseconds are left, as the server is told.
+pub(crate) fn left(now: Instant, deadline: Instant) -> u64 {
     let left = deadline.saturating_duration_since(now).max(Duration::from_millis(1));
-    headers.insert(name, HeaderValue::from(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)));
+    left.as_secs().saturating_mul(1000).saturating_add(u64::from(left.subsec_millis()))
 }
 
 /// Writes the request as HTTP/1.1 wants it.
@@ -108,6 +125,10 @@ pub(crate) fn as_http1(request: &mut Request<Outgoing>, member: &Member, host: H
     }
     if host == HostHeader::Upstream || !request.headers().contains_key(HOST) {
         request.headers_mut().insert(HOST, member.host.clone());
+    }
+    // Without it hyper takes GET and HEAD to have no body, and leaves out the one there is.
+    if !request.body().is_end_stream() && !request.headers().contains_key(CONTENT_LENGTH) {
+        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     Ok(())
 }
@@ -135,6 +156,8 @@ pub(crate) fn as_http2(request: &mut Request<Outgoing>, member: &Member, host: H
     if host == HostHeader::Upstream {
         request.headers_mut().remove(HOST);
     }
+    // From an attempt on a connection of HTTP/1.1 that came back unsent.
+    request.headers_mut().remove(TRANSFER_ENCODING);
     Ok(())
 }
 
@@ -152,11 +175,10 @@ pub(crate) fn copy(request: &Request<Outgoing>) -> Request<Outgoing> {
 mod tests {
     use super::*;
 
-    fn checked(request: Request<Body>) -> Result<HeaderMap, FailureKind> {
-        let (mut parts, body) = request.into_parts();
-        check(&mut parts, &body, false).map_err(|failure| failure.kind())?;
-        assert!(parts.uri.authority().is_none());
-        Ok(parts.headers)
+    fn checked(mut request: Request<Body>) -> Result<HeaderMap, FailureKind> {
+        check(&mut request, false).map_err(|failure| failure.kind())?;
+        assert!(request.uri().authority().is_none());
+        Ok(request.into_parts().0.headers)
     }
 
     fn post(headers: &[(&'static str, &'static str)], body: Body) -> Request<Body> {

@@ -20,12 +20,13 @@ use kernel::Clock;
 use crate::attempt::{Among, Shot};
 use crate::client::{Answered, Client, is_good};
 use crate::failure::{Failure, FailureKind};
-use crate::outgoing::{Outgoing, Upload};
+use crate::outgoing::Outgoing;
 use crate::prepare::stated_length;
 use crate::random::Random;
 use crate::replay::Replay;
 use crate::settings::RetryConfig;
 use crate::tenants::TenantState;
+use crate::upload::Upload;
 
 /// The share of answers that are there before a hedged request asks a second server.
 const HEDGE_AT: f64 = 0.95;
@@ -72,9 +73,10 @@ impl Client {
                 }
                 false => {
                     let (request, upload) = volley.request();
+                    let mut request = Some(request);
                     let chosen = Cell::new(None);
                     let among = volley.among(&chosen);
-                    let (id, answered) = self.attempt(shot, request, upload, &tried, Some(&among)).await;
+                    let (id, answered) = self.attempt(shot, &mut request, upload, &tried, Some(&among)).await;
                     tried.extend(id);
                     answered
                 }
@@ -99,7 +101,8 @@ impl Client {
         let (first_chosen, second_chosen) = (Cell::new(None), Cell::new(None));
         let among = volley.among(&first_chosen);
         let (request, upload) = volley.request();
-        let mut first = pin!(self.attempt(shot, request, upload, &[], Some(&among)));
+        let mut request = Some(request);
+        let mut first = pin!(self.attempt(shot, &mut request, upload, &[], Some(&among)));
         let after = match upstream.config.retry.hedge_after_ms {
             0 => upstream.percentiles.within(HEDGE_AT),
             fixed => Some(Duration::from_millis(fixed)),
@@ -117,7 +120,8 @@ impl Client {
                 let tried: Vec<u64> = first_chosen.get().into_iter().collect();
                 let among = volley.among(&second_chosen);
                 let (request, upload) = volley.request();
-                let second = pin!(self.attempt(shot, request, upload, &tried, Some(&among)));
+                let mut request = Some(request);
+                let second = pin!(self.attempt(shot, &mut request, upload, &tried, Some(&among)));
                 first_good(first, second, |(_, answered)| is_good(answered)).await
             }
         };

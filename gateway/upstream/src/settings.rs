@@ -267,4 +267,9 @@ impl BulkheadConfig {
             false => Err(wrong("bulkhead.tenant_share and bulkhead.upload_share must be above 0 and at most 1")),
         }
     }
+
+    /// Returns the share of one sender's uploads.
+    pub(crate) fn upload_share(&self) -> f64 {
+        self.upload_share.min(self.tenant_share)
+    }
 }

@@ -100,7 +100,7 @@ impl Tenants {
 
 impl TenantState {
     fn new(rules: &BreakerRules, retry: &RetryConfig) -> Self {
-        Self { breaker: Breaker::new(rules), budget: Budget::new(retry, 1), held: AtomicUsize::new(0) }
+        Self { breaker: Breaker::new(rules), budget: Budget::new(retry), held: AtomicUsize::new(0) }
     }
 
     /// Says whether forgetting it would change an answer. A budget that is lost starts at its floor.

@@ -15,13 +15,17 @@ use tokio::runtime::Handle;
 use crate::breaker::{Breaker, BreakerRules};
 use crate::budget::Budget;
 use crate::bulkhead::Bulkhead;
-use crate::config::{Config, Scheme, Server, ServerConfig};
+use crate::config::{Config, Scheme, Server, ServerConfig, USUAL_HEADER};
 use crate::health;
 use crate::latency::Percentiles;
 use crate::member::Members;
 use crate::metrics::{Metrics, UpstreamMetrics};
 use crate::tenants::Tenants;
 use crate::tls::Tls;
+use crate::uploads::{Uploads, share_of};
+
+/// How many tenants may need the floor of their retry budgets at a time before they share it.
+const FLOORS: u32 = 4;
 
 /// What upstreams need of the process.
 #[derive(Clone, Debug)]
@@ -46,13 +50,16 @@ pub struct Upstream {
     pub(crate) tenants: Tenants,
     pub(crate) budget: Budget,
     pub(crate) bulkhead: Bulkhead,
+    pub(crate) uploads: Arc<Uploads>,
+    /// Of one sender at most.
+    pub(crate) most_uploads: usize,
     pub(crate) percentiles: Percentiles,
     pub(crate) metrics: UpstreamMetrics,
     pub(crate) clock: Clock,
     pub(crate) first_byte: Duration,
     pub(crate) body_idle: Option<Duration>,
     pub(crate) deadline_header: Option<HeaderName>,
-    since: Instant,
+    pub(crate) since: Instant,
     /// The servers that the configuration named last.
     configured: Mutex<Vec<ServerConfig>>,
     /// Made when the first server wants it; reading the system's certificates takes a while.
@@ -119,14 +126,23 @@ impl Upstream {
             breaker: Breaker::new(&rules),
             tenants: Tenants::new(rules, config.retry.clone(), config.breaker.max_tenants),
             // The tenants' own budgets are the narrower ones as long as there are few of them.
-            budget: Budget::new(&config.retry, 4),
+            budget: Budget::of_all(&config.retry, FLOORS),
             bulkhead: Bulkhead::new(&config.bulkhead, metrics.waiting.clone()),
+            uploads: Arc::default(),
+            most_uploads: match config.bulkhead.max_in_flight {
+                0 => usize::MAX,
+                most => share_of(config.bulkhead.upload_share(), most),
+            },
             percentiles: Percentiles::default(),
             metrics,
             clock: environment.clock.clone(),
             first_byte: config.timeouts.first_byte(),
             body_idle: config.timeouts.body_idle(),
-            deadline_header: header.and_then(|name| HeaderName::try_from(name).ok()),
+            deadline_header: header.and_then(|name| match name.as_str() {
+                // Cloning it is free.
+                USUAL_HEADER => Some(HeaderName::from_static(USUAL_HEADER)),
+                other => HeaderName::try_from(other).ok(),
+            }),
             since: Instant::now(),
             configured: Mutex::new(config.servers.clone()),
             tls: Mutex::new(None),
@@ -188,8 +204,7 @@ impl Upstream {
 
     /// Says whether there is a server that is well.
     pub fn is_usable(&self, now: Instant) -> bool {
-        let tick = self.tick(now);
-        self.members.load().slots.iter().any(|slot| slot.member.is_usable(tick))
+        self.members.load().slots.iter().any(|slot| slot.member.is_usable(|| self.tick(now)))
     }
 
     pub(crate) fn tls(&self) -> Result<Tls> {
@@ -202,7 +217,7 @@ impl Upstream {
 
     /// Returns a moment in milliseconds on this upstream's own clock, from 1 on.
     pub(crate) fn tick(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.since).as_millis() as u64 + 1
+        tick(self.since, now)
     }
 
     /// Brings the gauges up to date and forgets what is too old.
@@ -212,6 +227,11 @@ impl Upstream {
         let ejected = self.members.load().ejected(self.tick(now));
         self.metrics.ejected.set(ejected as i64);
     }
+}
+
+/// Returns a moment in milliseconds after another, from 1 on.
+pub(crate) fn tick(since: Instant, now: Instant) -> u64 {
+    now.saturating_duration_since(since).as_millis() as u64 + 1
 }
 
 impl fmt::Debug for Upstream {

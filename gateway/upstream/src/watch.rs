@@ -67,13 +67,14 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// There is no answer; `sent` says whether the request had a connection.
-    pub(crate) fn failed(mut self, member: &Member, kind: FailureKind, sent: bool, now: Instant) {
+    /// There is no answer; `counts` says whether that may be the server's fault: the request had a
+    /// connection, and its client was not what took so long.
+    pub(crate) fn failed(mut self, member: &Member, kind: FailureKind, counts: bool, now: Instant) {
         self.upstream.metrics.failed(kind);
         if kind.before_request() {
             self.judge_shared(now, false);
             self.blame(member, Blame::Server, now);
-        } else if kind.of_server() || (sent && kind == FailureKind::Deadline) {
+        } else if counts && (kind.of_server() || kind == FailureKind::Deadline) {
             self.judge_own(now, false);
             self.blame(member, Blame::Tenant(self.tenant), now);
         }
@@ -121,7 +122,7 @@ impl<'a> Watch<'a> {
         let members = self.upstream.members.load();
         let tick = self.upstream.tick(now);
         let most = (members.slots.len() as f64 * config.max_share) as usize;
-        if !member.outlier.is_out(tick) && members.ejected(tick) < most {
+        if !member.outlier.is_out(|| tick) && members.ejected(tick) < most {
             member.outlier.eject(config, tick);
             self.upstream.metrics.ejected.set(members.ejected(tick) as i64);
             let server = member.server.address.as_str();

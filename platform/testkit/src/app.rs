@@ -21,6 +21,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use web::{Authenticate, Connections};
 
+use crate::away::{Away, Seats};
 use crate::database::Database;
 use crate::door::AtDoor;
 use crate::people::{Bearer, Letters, Minted, TestTenant};
@@ -37,6 +38,7 @@ const TRUSTED_PROXY: &str = "192.0.2.254";
 /// An application under test.
 pub struct TestApp {
     door: AtDoor,
+    away: Option<Away>,
     pub(crate) store: Store,
     database: Database,
     clock: Clock,
@@ -76,7 +78,17 @@ impl TestApp {
 
     /// Returns these services over a database, with a state of the identity service that the caller
     /// has made, for its settings.
-    pub async fn with(database: Database, mut services: Vec<Service>, identity: Identity) -> Self {
+    pub async fn with(database: Database, services: Vec<Service>, identity: Identity) -> Self {
+        Self::made(database, services, identity, false).await
+    }
+
+    /// Returns these services in this process and, by the same data, behind a second door in another place: a
+    /// server of their own at a real port, which is told the caller in a signed header.
+    pub async fn both_ways(database: Database, services: Vec<Service>, identity: Identity) -> Self {
+        Self::made(database, services, identity, true).await
+    }
+
+    async fn made(database: Database, mut services: Vec<Service>, identity: Identity, both_ways: bool) -> Self {
         if !services.iter().any(|service| service.name == "identity") {
             services.insert(0, identity::service(identity.clone()));
         }
@@ -152,8 +164,7 @@ impl TestApp {
         let lasting = Lasting::new(lasting, metrics.registry()).expect("nothing is declared");
         let declared = Compiled::new(&Declared::default(), &Source::new("gateway.toml", ""), &lasting);
         let declared = Arc::new(declared.expect("nothing is declared"));
-        let mounts = mounts.into_iter().map(|(service, backend)| Mount { service, seat: Seat::Here(backend) }).collect();
-        let plan = Plan::compile(mounts, declared, &metrics).expect("the routes do not clash");
+        let backends: Vec<Backend> = mounts.into_iter().map(|(_, backend)| backend).collect();
         let parts = DoorParts {
             entry,
             operator: OperatorToken::new(OPERATOR),
@@ -167,10 +178,14 @@ impl TestApp {
             lasting,
             working: Arc::default(),
         };
-        let door = AtDoor::open(move |core| Door::new(plan, parts, core, &metrics));
+        let services = Arc::new(services);
+        let house = Seats { services, backends, declared, parts, metrics: Arc::new(metrics) };
+        let away = both_ways.then(|| Away::open(&house));
+        let door = AtDoor::open(move |core| house.door(&core, None).expect("the routes do not clash"));
         let names = AtomicU64::new(0);
         Self {
             door,
+            away,
             store,
             database,
             clock,
@@ -191,6 +206,11 @@ impl TestApp {
 
     pub(crate) fn door(&self) -> &AtDoor {
         &self.door
+    }
+
+    /// Returns the door behind which the services are elsewhere.
+    pub(crate) fn away(&self) -> &AtDoor {
+        self.away.as_ref().expect("the application was made both ways").door()
     }
 
     /// Returns the store.

@@ -3,6 +3,7 @@
 //! Not for mocks: only the socket is left out.
 
 mod app;
+mod away;
 mod database;
 mod door;
 mod digest;

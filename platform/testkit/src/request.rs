@@ -21,6 +21,7 @@ pub struct TestRequest<'a> {
     path: String,
     body: Vec<u8>,
     peer: IpAddr,
+    away: bool,
 }
 
 /// What came back.
@@ -37,12 +38,18 @@ pub struct TestResponse {
 impl<'a> TestRequest<'a> {
     pub(crate) fn new(app: &'a TestApp, method: Method, path: &str) -> Self {
         let builder = Request::builder().method(method.clone()).uri(path).header(header::HOST, "portico.test");
-        Self { app, builder, method, path: path.to_owned(), body: Vec::new(), peer: [192, 0, 2, 1].into() }
+        Self { app, builder, method, path: path.to_owned(), body: Vec::new(), peer: [192, 0, 2, 1].into(), away: false }
     }
 
     /// Comes from this address instead of 192.0.2.1.
     pub fn from(mut self, peer: impl Into<IpAddr>) -> Self {
         self.peer = peer.into();
+        self
+    }
+
+    /// Takes the door behind which the services are elsewhere.
+    pub fn away(mut self, away: bool) -> Self {
+        self.away = away;
         self
     }
 
@@ -82,7 +89,8 @@ impl<'a> TestRequest<'a> {
     pub async fn open(self) -> TestStream {
         let mut request = self.builder.body(Body::from(self.body)).expect("a valid request");
         request.extensions_mut().insert(PeerAddress(SocketAddr::new(self.peer, 50_000)));
-        let response = self.app.door().handle(request).await;
+        let door = if self.away { self.app.away() } else { self.app.door() };
+        let response = door.handle(request).await;
         let path = self.path.split('?').next().unwrap_or_default();
         self.app.record_hit(&self.method, path, response.status());
         TestStream::new(response)

@@ -7,6 +7,7 @@ mod client;
 mod command_line;
 mod crash;
 mod data_commands;
+mod declared_sagas;
 mod drain;
 mod export_stall;
 mod fault_matrix;

@@ -84,26 +84,26 @@ impl Rule {
             Per::Credential => &wanted.credential,
             Per::Route => &wanted.route,
         };
-        Some(kernel_text(subject))
+        Some(stored_text(subject))
     }
 
     fn key(&self, wanted: &Wanted) -> CounterId {
         let per = self.limit.per.to_value();
         let subject = self.subject(wanted).unwrap_or_default();
-        id_of(&[self.source(), &self.budget(), &per, &subject])
+        id_of(wanted.tenant, &[self.source(), &self.budget(), &per, &subject])
     }
 }
 
 /// Returns text as it may be stored: PostgreSQL takes no NUL, and nobody needs a novel.
-pub(crate) fn kernel_text(text: &str) -> String {
+pub(crate) fn stored_text(text: &str) -> String {
     let mut text = kernel::printable(text);
     text.truncate(text.floor_char_boundary(200));
     text
 }
 
-/// Returns the id that these parts always give.
-pub(crate) fn id_of<K>(parts: &[&str]) -> Id<K> {
-    let mut digest = Sha256::new();
+/// Returns the id that these parts always give in a tenant.
+pub(crate) fn id_of<K>(tenant: TenantId, parts: &[&str]) -> Id<K> {
+    let mut digest = Sha256::new_with_prefix(tenant.uuid());
     for part in parts {
         digest.update((part.len() as u64).to_be_bytes());
         digest.update(part.as_bytes());
@@ -205,7 +205,7 @@ pub(crate) async fn make(store: &Store, rules: &[Rule], wanted: &Wanted) -> Resu
             at: Set(account.at),
             told: Set(None),
             touched_at: Set(now),
-            ..ActiveModel::default()
+            ..Default::default()
         };
         writer.append::<Entity>(row).await?;
     }

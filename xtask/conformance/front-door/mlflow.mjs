@@ -1,5 +1,8 @@
 // MLflow's own client through the door, step by step as without it. Not for the steps: `mlflow_client.py` has them.
 
+import { randomBytes } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+
 import { alike, ask, check, expect, note, problem, same, told } from './checks.mjs';
 
 /** What a run of the client says, step by step. */
@@ -70,6 +73,19 @@ export async function mlflow(scene) {
     expect(code !== 0 && steps.length === 0, 'the client worked');
     same('what came to the server', taps.mlflow.requests().filter((request) => !health(request)).length, 0);
   });
+  await check('mlflow: curl puts an artifact that waits for 100 Continue, over HTTP/1.1 and HTTP/2', async () => {
+    const sent = `${scene.work}/sent.bin`;
+    const bytes = randomBytes(3 << 20);
+    writeFileSync(sent, bytes);
+    const word = { '--http1.1': 'one', '--http2-prior-knowledge': 'two' };
+    for (const [version, name] of Object.entries(word)) {
+      const path = `/api/2.0/mlflow-artifacts/artifacts/curl/${name}.bin`;
+      const words = ['-sS', '--fail', version, '-H', 'Expect: 100-continue', '-H', `Authorization: Bearer ${tokens.alice}`, '-T', sent, `${door}${path}`];
+      const { code, err } = await scene.run('curl', words);
+      same(`curl's exit code (${err.trim()})`, code, 0);
+      expect((await ask(direct.mlflow, path)).bytes.equals(bytes), 'other bytes have arrived');
+    }
+  });
   const paths = [
     '/version',
     '/api/2.0/mlflow/experiments/search?max_results=50',
@@ -84,6 +100,15 @@ export async function mlflow(scene) {
       alike(await scene.get(`/mlflow${path}`), await ask(direct.mlflow, path));
     });
   }
+  await check('mlflow: its page loads with what it names, by addresses relative to its own', async () => {
+    const page = await scene.get('/mlflow/');
+    const named = [...page.text.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, path]) => path);
+    expect(named.length > 0 && !named.some((path) => path.startsWith('/')), `it names ${named.join()}`);
+    for (const path of named) {
+      const url = new URL(path, `${base}/mlflow/`);
+      alike(await scene.get(url.pathname), await ask(direct.mlflow, url.pathname.replace('/mlflow', '')));
+    }
+  });
   const awkward = { 'an encoded slash': '/a%2Fb', 'two slashes': '/a//b', 'an encoded percent': '/100%25.txt', 'an encoded dot': '/a%2Eb', 'two dots': '/a/../b' };
   for (const [what, path] of Object.entries(awkward)) {
     await check(`mlflow: ${what} in a path is refused at the door, by policy`, async () => {

@@ -39,13 +39,15 @@ def plain(value):
     elif hasattr(value, "to_proto"):
         value = str(value.to_proto())
     elif isinstance(value, dict):
-        return {plain(key): plain(inner) for key, inner in value.items() if not is_time(key)}
+        return {plain(key): plain(inner) for key, inner in value.items() if not is_time(key) and key != "experiment_id"}
     elif isinstance(value, (list, tuple)):
         return [plain(inner) for inner in value]
     if isinstance(value, dict):
         return plain(value)
     if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) > 1e11:
         return "TIME"
+    if isinstance(value, float) and value != value:
+        return "no number"
     if not isinstance(value, str):
         return value if isinstance(value, (int, float, bool, type(None))) else plain(str(value))
     text = value.replace(PREFIX, "PREFIX").replace(URI, "URI")
@@ -180,7 +182,8 @@ def fluent():
     with mlflow.start_run(run_name="fluent"):
         mlflow.log_params({"a": 1})
         mlflow.log_metrics({"b": 2.0}, step=1)
-        model = step("log a model", lambda: mlflow.pyfunc.log_model(name="model", python_model=Doubling(), pip_requirements=[]))
+        model = mlflow.pyfunc.log_model(name="model", python_model=Doubling(), pip_requirements=[])
+    step("log a model", lambda: [model.model_uri, sorted(model.flavors)])
     step("load the model and use it", lambda: mlflow.pyfunc.load_model(model.model_uri).predict(["ab"]))
     step("the logged model", lambda: client.get_logged_model(model.model_id).name)
     step("tag the logged model", lambda: client.set_logged_model_tags(model.model_id, {"plain": "1", "with space": "2", "a/b": "3"}))

@@ -1,7 +1,7 @@
 // The servers of the example, each behind a tap, the door in front of them, and who asks. Not for what is checked.
 
 import { spawn } from 'node:child_process';
-import { cpSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 
 import { ask, eventually, expect } from './checks.mjs';
 import { Tap } from './tap.mjs';
@@ -15,6 +15,7 @@ export class Scene {
 
   async start() {
     // Beside the packages, where Node finds them.
+    rmSync('./example', { recursive: true, force: true });
     cpSync(this.example, './example', { recursive: true, force: true });
     const conf = readFileSync('./example/nginx.conf', 'utf8');
     writeFileSync('./example/nginx.conf', conf.replace(':8081', `:${this.ports.files}`));

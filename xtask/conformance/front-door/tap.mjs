@@ -19,7 +19,10 @@ export class Tap {
     const origin = connect(this.port, '127.0.0.1');
     const heard = [];
     this.streams.push(heard);
-    client.on('data', (data) => heard.push(data));
+    client.on('data', (data) => {
+      heard.push(data);
+      client.last = data.toString('latin1');
+    });
     for (const [one, other] of [[client, origin], [origin, client]]) {
       this.sockets.add(one);
       one.pipe(other);
@@ -66,8 +69,8 @@ export class Tap {
     return found;
   }
 
-  /** Returns how many clients are connected. */
-  connections() {
-    return this.sockets.size / 2;
+  /** Returns how many connections are open on which the last request was for a stream. */
+  streaming() {
+    return [...this.sockets].filter((socket) => /text\/event-stream/.test(socket.last ?? '')).length;
   }
 }

@@ -62,6 +62,11 @@ impl Server {
         self.address
     }
 
+    /// Returns its process id.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Returns what it has written to its two outputs so far.
     pub fn output(&self) -> Outcome<String> {
         std::fs::read_to_string(&self.log)

@@ -69,7 +69,9 @@ pub struct LimitConfig {
     pub window_seconds: u64,
     /// How many at once after a rest; nothing: as many as in a window.
     pub burst: Option<u64>,
-    /// Whether tenants share the count. Otherwise each has its own, whatever the limit counts by.
+    /// Whether tenants share the count. Otherwise each has its own, whatever the limit counts by; but a limit per
+    /// `address` (with headers and routes at most) is checked before anybody is known, to protect authentication
+    /// itself, so tenants behind one address share it. `["address", "tenant"]` keeps them apart.
     pub shared: bool,
     /// What happens to requests that lack what is counted by.
     pub absent: Absent,

@@ -1,0 +1,235 @@
+//! Nothing is lost of our own doing: constant load over HTTP/1.1 and HTTP/2 while the file is read again, signing
+//! keys change, servers flap, the gateway is replaced and Redis goes away. A request that failed must have a
+//! fault in the origin's own log; all others are ours, and there are none.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use gateway::Drain;
+use http::{Request, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use kernel::Clock;
+use tokio::task::JoinSet;
+
+use crate::flapping::Flapping;
+use crate::front::{Front, Setting};
+use crate::member;
+use crate::signing::Issuer;
+
+const ONE: usize = 12;
+const TWO: usize = 4;
+
+/// A request that was not answered well.
+#[derive(Debug)]
+struct Failed {
+    id: String,
+    what: String,
+    from: Instant,
+    to: Instant,
+}
+
+type Token = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// Clients that ask without a pause.
+struct Load {
+    done: Arc<AtomicBool>,
+    asked: Arc<AtomicUsize>,
+    failed: Arc<Mutex<Vec<Failed>>>,
+    clients: JoinSet<()>,
+}
+
+impl Load {
+    /// Starts clients that keep their connections; every third request of theirs has a body.
+    fn start(at: SocketAddr, path: &'static str, token: Token) -> Self {
+        let mut load =
+            Self { done: Arc::default(), asked: Arc::default(), failed: Arc::default(), clients: JoinSet::new() };
+        for number in 0..ONE + TWO {
+            let client: Client<HttpConnector, Body> =
+                Client::builder(TokioExecutor::new()).http2_only(number >= ONE).retry_canceled_requests(false).build_http();
+            let (done, asked, failed, token) = (load.done.clone(), load.asked.clone(), load.failed.clone(), token.clone());
+            load.clients.spawn(async move {
+                for turn in 0.. {
+                    if done.load(Ordering::SeqCst) {
+                        return;
+                    }
+                    let id = format!("{number}-{turn}");
+                    let (method, body) = if turn % 3 == 2 { ("POST", "some of it") } else { ("GET", "") };
+                    let request = Request::builder()
+                        .method(method)
+                        .uri(format!("http://{at}{path}"))
+                        .header("x-probe", &id)
+                        .header("authorization", format!("Bearer {}", token()))
+                        .body(Body::from(body))
+                        .expect("a request");
+                    let from = Instant::now();
+                    let what = match client.request(request).await {
+                        Err(error) => format!("{method}: {error:?}"),
+                        Ok(response) => {
+                            let status = response.status();
+                            match response.into_body().collect().await {
+                                Ok(_) if status == StatusCode::OK => String::new(),
+                                Ok(body) => format!("{method}: {status} {}", String::from_utf8_lossy(&body.to_bytes())),
+                                Err(error) => format!("{method}: {status}, then {error:?}"),
+                            }
+                        }
+                    };
+                    asked.fetch_add(1, Ordering::SeqCst);
+                    if !what.is_empty() {
+                        let failure = Failed { id, what, from, to: Instant::now() };
+                        failed.lock().expect("not poisoned").push(failure);
+                    }
+                }
+            });
+        }
+        load
+    }
+
+    /// Waits until so many more were answered.
+    async fn runs(&self, more: usize) {
+        let (before, began) = (self.asked.load(Ordering::SeqCst), Instant::now());
+        while self.asked.load(Ordering::SeqCst) < before + more {
+            assert!(began.elapsed() < Duration::from_secs(60), "the load stands still");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Ends the load, and returns how many were asked and those that failed.
+    async fn end(mut self) -> (usize, Vec<Failed>) {
+        self.done.store(true, Ordering::SeqCst);
+        while let Some(ended) = self.clients.join_next().await {
+            ended.expect("a client");
+        }
+        (self.asked.load(Ordering::SeqCst), std::mem::take(&mut *self.failed.lock().expect("not poisoned")))
+    }
+}
+
+/// Returns the failures that none of these servers is to blame for.
+fn ours<'f>(failed: &'f [Failed], servers: &[&Flapping]) -> Vec<&'f Failed> {
+    let to_blame = |failed: &&Failed| {
+        servers.iter().any(|server| server.is_to_blame(&failed.id, failed.from, failed.to))
+    };
+    failed.iter().filter(|failed| !to_blame(failed)).collect()
+}
+
+fn tallied(failed: &[Failed]) -> BTreeMap<String, usize> {
+    let mut tally = BTreeMap::new();
+    for failed in failed {
+        *tally.entry(failed.what.chars().take(120).collect()).or_default() += 1;
+    }
+    tally
+}
+
+fn one() -> Token {
+    Arc::new(|| "one".to_owned())
+}
+
+const DECLARED: &str = r#"
+[upstreams.origin]
+servers = [SERVERS]
+retry = { max_attempts = 3, backoff_ms = 5 }
+[limits.many]
+per = ["tenant"]
+requests = 1000000
+window_seconds = 1
+[[routes]]
+path = "/probe"
+upstream = "origin"
+limits = ["many"]
+timeout_ms = 20000
+"#;
+
+fn front(declared: &str, servers: &[&Flapping], setting: Setting) -> Front {
+    let list: Vec<String> = servers.iter().map(|server| format!("\"http://{}\"", server.address)).collect();
+    let front = Front::before(&declared.replace("SERVERS", &list.join(", ")), setting);
+    front.tokens.add("one", &member("tok_1"));
+    front
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_read_again_drops_nothing() {
+    let server = Flapping::start();
+    let front = front(DECLARED, &[&server], Setting::default());
+    let load = Load::start(front.address, "/probe", one());
+    for turn in 0..50 {
+        load.runs(20).await;
+        // The route alone, the limit, and the upstream with all its connections.
+        let (from, to) = [("timeout_ms = 20000", "timeout_ms = 20001"), ("1000000", "1000001"), ("backoff_ms = 5", "backoff_ms = 6")][turn % 3];
+        let there = front.declared.lock().expect("not poisoned").contains(to);
+        let (from, to) = if there { (to, from) } else { (from, to) };
+        front.reload(from, to).await.expect("a reload");
+    }
+    load.runs(100).await;
+    let (asked, failed) = load.end().await;
+    assert!(failed.is_empty(), "{} of {asked}: {:?}", failed.len(), tallied(&failed));
+    front.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signing_keys_that_change_refuse_nobody() {
+    let (server, issuer) = (Flapping::start(), Issuer::default());
+    issuer.rotate(0);
+    let keys = issuer.start().await;
+    let declared = format!(
+        "{DECLARED}[[issuers]]\nname = \"login\"\nissuer = \"https://login.example\"\naudiences = [\"api\"]\n\
+         jwks_url = \"http://{keys}/keys\"\nrefetch_window_ms = 100\nunknown_key_wait_ms = 20000\n"
+    );
+    let front = front(&declared, &[&server], Setting::default());
+    let (signs, until) = (issuer.clone(), Clock::system().now().0 / 1_000_000 + 3_000);
+    let load = Load::start(front.address, "/probe", Arc::new(move || signs.token(until)));
+    for turn in 1..=6 {
+        load.runs(100).await;
+        issuer.rotate(turn);
+    }
+    load.runs(100).await;
+    let (asked, failed) = load.end().await;
+    assert!(failed.is_empty(), "{} of {asked}: {:?}", failed.len(), tallied(&failed));
+    front.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_that_flap_are_to_blame_for_every_failure() {
+    let (mut flapping, steady) = (Flapping::start(), Flapping::start());
+    let front = front(DECLARED, &[&flapping, &steady], Setting::default());
+    let load = Load::start(front.address, "/probe", one());
+    for _ in 0..10 {
+        load.runs(100).await;
+        flapping.kill().await;
+        load.runs(100).await;
+        flapping.resume();
+    }
+    load.runs(100).await;
+    let (asked, failed) = load.end().await;
+    let ours = ours(&failed, &[&flapping, &steady]);
+    println!("{} of {asked} failed, {} of them ours: {:?}", failed.len(), ours.len(), tallied(&failed));
+    assert!(ours.is_empty(), "{ours:?}");
+    // The other one is there: what may be repeated is, so most of what breaks is never seen.
+    assert!(failed.len() * 20 < asked, "{} of {asked} failed: {:?}", failed.len(), tallied(&failed));
+    assert!(steady.answered() > 0 && flapping.answered() > 0);
+    front.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_is_replaced_at_its_port_drops_nothing() {
+    let server = Flapping::start();
+    let mut current = front(DECLARED, &[&server], Setting::default());
+    let load = Load::start(current.address, "/probe", one());
+    for _ in 0..3 {
+        load.runs(200).await;
+        let setting = Setting { listen: current.address, beside: true, ..Setting::default() };
+        let next = front(DECLARED, &[&server], setting);
+        let drain = Drain { notice: Duration::ZERO, limit: Duration::from_secs(10) };
+        current.server.drain(drain).await;
+        current = next;
+    }
+    load.runs(200).await;
+    let (asked, failed) = load.end().await;
+    assert!(failed.is_empty(), "{} of {asked}: {:?}", failed.len(), tallied(&failed));
+    current.stop().await;
+}
