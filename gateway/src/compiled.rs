@@ -17,11 +17,17 @@ use crate::path::UpstreamPath;
 use crate::steps::Steps;
 use crate::target::{Fixed, Target, UpstreamTarget};
 
+/// The services that a rule for all others is not for: probes and operators come when all else is too much.
+const ALWAYS: [&str; 2] = ["health", "operator"];
+
 /// The declared part of a route plan.
 pub struct Compiled {
     pub(crate) routes: Vec<DeclaredRoute>,
     services: BTreeMap<String, Arc<Steps>>,
-    plain: Arc<Steps>,
+    /// Of services that the file does not name.
+    others: Arc<Steps>,
+    /// Of what must answer when nothing else does.
+    bare: Arc<Steps>,
     upstreams: Upstreams,
     sources: BTreeMap<String, discovery::Config>,
     issuers: Vec<issuers::Config>,
@@ -88,8 +94,11 @@ impl Compiled {
         }
         let upstreams = lasting.upstreams(&configs)?;
         let names = Names::compile(declared, source, lasting)?;
-        let mut compiled = Self { routes: Vec::new(), services: BTreeMap::new(), plain: Arc::default(), upstreams, sources: BTreeMap::new(), issuers: Vec::new(), register: None, openapi: Vec::new(), required: Vec::new() };
-        for (name, entry) in &declared.services {
+        let mut compiled = Self { routes: Vec::new(), services: BTreeMap::new(), others: Arc::default(), bare: Arc::default(), upstreams, sources: BTreeMap::new(), issuers: Vec::new(), register: None, openapi: Vec::new(), required: Vec::new() };
+        let others = declared.services.get("*").cloned().unwrap_or_default();
+        let wrong = |error: Error| source.wrong_in("services", "*", error.message());
+        compiled.others = Arc::new(names.steps_of_service("*", &others).map_err(wrong)?);
+        for (name, entry) in declared.services.iter().filter(|(name, _)| *name != "*") {
             let wrong = |error: Error| source.wrong_in("services", name, error.message());
             let steps = names.steps_of_service(name, entry).map_err(wrong)?;
             compiled.services.insert(name.clone(), Arc::new(steps));
@@ -143,7 +152,8 @@ impl Compiled {
 
     /// Returns what the routes of a service walk through.
     pub(crate) fn steps_of_service(&self, name: &str) -> Arc<Steps> {
-        self.services.get(name).or_else(|| self.services.get("*")).unwrap_or(&self.plain).clone()
+        let others = if ALWAYS.contains(&name) { &self.bare } else { &self.others };
+        self.services.get(name).unwrap_or(others).clone()
     }
 
     /// Returns the upstreams.

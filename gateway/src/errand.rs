@@ -93,6 +93,7 @@ impl Errand {
         parts.headers.insert(CONTEXT_HEADER, signed);
         let call = Call {
             tenant: self.caller.as_ref().map(|caller| caller.tenant),
+            client: self.client.map(|client| client.0),
             retry: true,
             honours_idempotency_key: true,
             upgrade: self.upgrade && self.route.live,
@@ -155,6 +156,7 @@ impl Errand {
         self.tell(&mut parts.headers, parts.version);
         let call = Call {
             tenant: self.caller.as_ref().map(|caller| caller.tenant),
+            client: self.client.map(|client| client.0),
             retry: target.retry,
             honours_idempotency_key: target.honours_idempotency_key,
             hedge: target.hedge,

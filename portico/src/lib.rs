@@ -12,6 +12,7 @@ pub mod mail;
 pub mod operator;
 pub mod serve;
 pub mod services;
+pub mod usage_ledger;
 
 mod admin;
 mod counts;

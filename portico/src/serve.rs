@@ -164,7 +164,12 @@ pub async fn start(config: &Config) -> Result<Running> {
     ];
     let own_from = all.len();
     all.extend(own);
-    let own_document = service::document(&all);
+    // What others answer has documents of its own.
+    let shown = |(number, service): (usize, &Service)| {
+        let plain = plain_upstreams::replaces(config, service.name);
+        number >= own_from || (!plain && (roles.runs(service) || !roles.proxy))
+    };
+    let own_document = service::document(all.iter().enumerate().filter(|it| shown(*it)).map(|(_, service)| service));
     document.set(docs::written(&own_document));
 
     // The door, one per core.

@@ -9,7 +9,9 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use kernel::{Error, Result, TenantId, Timestamp};
-use metering::{Budget, Ledger, MemoryLedger, Outcome, Per, Period, Reservation, ReservationId, Spent, Unit, Usage, Wanted};
+use metering::{
+    Budget, Ledger, MemoryLedger, Outcome, Per, Period, Reservation, ReservationId, Spent, Unit, Usage, Wanted,
+};
 use store::Store;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -79,7 +81,10 @@ impl UsageLedger {
             .iter()
             .cloned()
             .partition(|budget| wanted.caller.tenant.is_none() || budget.per == Per::SharedRoute);
-        let record = wanted.caller.tenant.map(|tenant| Ok((tenant, record_of(&wanted.id)?))).transpose()?;
+        let record = match wanted.caller.tenant {
+            Some(tenant) => Some((tenant, record_of(&wanted.id)?)),
+            None => None,
+        };
         let in_memory = record.is_none() || !shared.is_empty();
         let mut most = wanted.most;
         if in_memory {
@@ -257,8 +262,7 @@ fn granted(reserved: Reserved) -> Result<Reservation> {
         Reserved::Granted { answer } => Ok(Reservation { answer }),
         Reserved::Exhausted(Exhausted { budget, period, retry_after }) => {
             let rate = period == usage::Period::Minute;
-            let message =
-                if rate { "too many tokens a minute" } else { "the budget for language models is used up" };
+            let message = if rate { "too many tokens a minute" } else { "the budget for language models is used up" };
             let error = Error::limited("gateway.budget_exhausted", message)
                 .status_code(if rate { 429 } else { 402 })
                 .context(format!("budget {budget}"));
@@ -267,5 +271,107 @@ fn granted(reserved: Reserved) -> Result<Reservation> {
                 None => error,
             })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Poll;
+
+    use kernel::{RequestId, Timestamp};
+    use metering::{Caller, Price as MeterPrice};
+    use testkit::{TestApp, TestTenant};
+
+    use super::*;
+
+    fn budget(per: Per, limit: i64) -> Budget {
+        Budget { name: format!("{per:?}").into(), per, unit: Unit::Tokens, limit, period: Period::Day }
+    }
+
+    fn wanted(tenant: Option<&TestTenant>, budgets: &[Budget]) -> Wanted {
+        Wanted {
+            id: ReservationId(RequestId::create()),
+            caller: Caller {
+                tenant: tenant.map(|tenant| tenant.id),
+                user: "anna".into(),
+                credential: "token".into(),
+                route: "/chat".into(),
+            },
+            model: "large".into(),
+            question: 10,
+            least: 5,
+            most: 40,
+            price: MeterPrice::default(),
+            budgets: budgets.into(),
+            lease: Duration::from_secs(60),
+        }
+    }
+
+    fn spent(output: i64) -> Spent {
+        let usage = Usage { input: 10, output, ..Usage::default() };
+        Spent { usage, cost_nano: 0, estimated: false, outcome: Outcome::Completed }
+    }
+
+    async fn app() -> (TestApp, UsageLedger) {
+        let app = TestApp::sqlite(vec![usage::service()]).await;
+        let ledger = UsageLedger::new(app.store().clone(), Handle::current());
+        (app, ledger)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn tenants_have_budgets_of_their_own_and_share_those_of_a_route() {
+        let (app, ledger) = app().await;
+        let (farm, mill) = (app.tenant("farm").await, app.tenant("mill").await);
+        let budgets = [budget(Per::SharedRoute, 100), budget(Per::Tenant, 60)];
+        let first = wanted(Some(&farm), &budgets);
+        assert_eq!(ledger.reserve(&first).await.expect("room").answer, 40);
+        assert_eq!(ledger.reserve(&first).await.expect("the same").answer, 40);
+        let second = wanted(Some(&farm), &budgets);
+        let error = ledger.reserve(&second).await.expect_err("60 are all there is");
+        assert_eq!((error.code(), error.status()), ("gateway.budget_exhausted", 402));
+        assert!(error.retry_after_seconds().is_some(), "a day ends");
+        // What the farm was refused it does not hold of what they share.
+        let other = wanted(Some(&mill), &budgets);
+        assert_eq!(ledger.reserve(&other).await.expect("room").answer, 40);
+        let nobody = wanted(None, &budgets);
+        assert_eq!(ledger.reserve(&nobody).await.expect_err("100 are shared").status(), 402);
+        ledger.settle(&other.id, spent(1)).await.expect("settled");
+        ledger.settle(&other.id, spent(99)).await.expect("twice is once");
+        assert_eq!(ledger.reserve(&nobody).await.expect("room again").answer, 29);
+        ledger.release(&nobody.id).await.expect("released");
+        let usage = Usage { input: 10, output: 45, ..Usage::default() };
+        assert!(ledger.extend(&first.id, usage, 0).await.expect("answered"));
+        let usage = Usage { output: 51, ..usage };
+        assert!(!ledger.extend(&first.id, usage, 0).await.expect("answered"), "60 are all there is");
+        assert!(!ledger.extend(&second.id, usage, 0).await.expect("answered"), "it was refused");
+        ledger.settle(&first.id, spent(40)).await.expect("settled");
+        assert!(ledger.open().is_empty());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_reservation_that_nobody_heard_of_is_given_back() {
+        let (app, ledger) = app().await;
+        let farm = app.tenant("farm").await;
+        let budgets = [budget(Per::Tenant, 50)];
+        let call = wanted(Some(&farm), &budgets);
+        {
+            let mut reserving = ledger.reserve(&call);
+            // Polled once, it is on its way; then whoever asked goes.
+            let first = std::future::poll_fn(|context| Poll::Ready(reserving.poll_unpin(context))).await;
+            assert!(first.is_pending());
+        }
+        let until = Timestamp(app.clock().now().0);
+        let again = async {
+            loop {
+                if let Ok(reserved) = ledger.reserve(&wanted(Some(&farm), &budgets)).await
+                    && ledger.find(&call.id).is_none()
+                {
+                    return reserved;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let reserved = tokio::time::timeout(Duration::from_secs(10), again).await.expect("it is given back");
+        assert_eq!((reserved.answer, app.clock().now()), (40, until), "long before its lease ends");
     }
 }

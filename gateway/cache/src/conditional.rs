@@ -6,7 +6,7 @@ use http::header::{
     IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, SET_COOKIE,
     TRANSFER_ENCODING, VARY,
 };
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::date;
 use crate::directives::split_list;
@@ -85,7 +85,19 @@ pub(crate) fn freshen(stored: &HeaderMap, new: &HeaderMap) -> HeaderMap {
     if !new.contains_key(SET_COOKIE) {
         headers.remove(SET_COOKIE);
     }
+    // A 304 often says less than the 200 did: a server that compresses adds `Accept-Encoding` where there is a body only.
+    // By what selected the stored body it is selected from now on too.
+    if new.contains_key(VARY) {
+        let said: Vec<&str> = members(new, &VARY).collect();
+        for member in members(stored, &VARY).filter(|member| !said.iter().any(|known| known.eq_ignore_ascii_case(member))) {
+            headers.extend(HeaderValue::from_str(member).map(|member| (VARY, member)));
+        }
+    }
     headers
+}
+
+fn members<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
+    headers.get_all(name).iter().filter_map(|line| line.to_str().ok()).flat_map(split_list)
 }
 
 /// Says whether an answer to HEAD is about the same representation as the stored one.
@@ -102,8 +114,6 @@ pub(crate) fn strong(headers: &HeaderMap) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -159,6 +169,19 @@ mod tests {
         ] {
             assert_eq!(not_modified(&request, &HeaderMap::new(), &meta(date, modified)), same, "{date} {modified:?}");
         }
+    }
+
+    #[test]
+    fn a_304_that_names_fewer_headers_does_not_widen_who_gets_the_stored_body() {
+        let stored = headers(&[("vary", "Origin, Accept-Encoding"), ("content-encoding", "gzip")]);
+        let vary = |new: &[(&'static str, &'static str)]| {
+            let fresh = freshen(&stored, &headers(new));
+            members(&fresh, &VARY).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(vary(&[("vary", "origin")]), ["origin", "Accept-Encoding"]);
+        assert_eq!(vary(&[("vary", "Cookie")]), ["Cookie", "Origin", "Accept-Encoding"]);
+        assert_eq!(vary(&[("vary", "*")]), ["*", "Origin", "Accept-Encoding"]);
+        assert_eq!(vary(&[]), ["Origin", "Accept-Encoding"]);
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! The answer of a composition: its parts by name, and what failed under `errors`. Not for how it came
 //! about.
 
+use std::collections::BTreeMap;
+
 use axum::body::Body;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use kernel::Error;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::value::{RawValue, to_raw_value};
 
 /// Names the parts that are not what they should be.
 const DEGRADED: HeaderName = HeaderName::from_static("portico-degraded");
@@ -29,10 +31,10 @@ impl PartError {
 }
 
 /// What became of a composition.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Answer {
-    /// The parts, by name.
-    pub parts: Map<String, Value>,
+    /// The parts, by name, as their routes wrote them: numbers beyond what we can count too.
+    pub parts: BTreeMap<String, Box<RawValue>>,
     /// Why some are missing or stand-ins.
     pub errors: Vec<(String, PartError)>,
     /// The required part that failed first, if one has.
@@ -59,11 +61,10 @@ impl Answer {
         let degraded = degraded.filter(|_| !self.errors.is_empty());
         let mut body = self.parts;
         if !self.errors.is_empty() {
-            let errors: Map<String, Value> =
-                self.errors.into_iter().map(|(name, error)| (name, json!(error))).collect();
-            body.insert("errors".to_owned(), Value::Object(errors));
+            let errors: BTreeMap<String, PartError> = self.errors.into_iter().collect();
+            body.insert("errors".to_owned(), written(to_raw_value(&errors))?);
         }
-        let mut response = Response::new(Body::from(Value::Object(body).to_string()));
+        let mut response = Response::new(Body::from(Box::<str>::from(written(to_raw_value(&body))?).into_string()));
         *response.status_mut() = StatusCode::OK;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(degraded) = degraded {
@@ -71,4 +72,8 @@ impl Answer {
         }
         Ok(response)
     }
+}
+
+fn written(text: serde_json::Result<Box<RawValue>>) -> kernel::Result<Box<RawValue>> {
+    text.map_err(|error| Error::internal("a composition cannot be written").source_error(error))
 }

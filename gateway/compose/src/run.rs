@@ -1,6 +1,8 @@
 //! Runs a composition: begins each part as soon as what it needs is there, gives up what is under way when
 //! a required part fails, and ends at the deadline. Not for how a part is called.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -9,7 +11,8 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use http::{Method, Response};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use kernel::Error;
-use serde_json::{Map, Value};
+use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::answer::{Answer, PartError};
 use crate::config::Mode;
@@ -86,7 +89,7 @@ pub async fn run<'a>(
     call: impl Fn(PartRequest) -> LocalBoxFuture<'a, kernel::Result<Response<Body>>>,
 ) -> Answer {
     let deadline = deadline.min(Instant::now() + recipe.timeout);
-    let mut answer = Answer { parts: Map::new(), errors: Vec::new(), failed: None };
+    let mut answer = Answer { parts: BTreeMap::new(), errors: Vec::new(), failed: None };
     let mut state =
         State { values: Values::new(), done: vec![false; recipe.parts.len()], begun: vec![false; recipe.parts.len()] };
     let mut under_way = FuturesUnordered::new();
@@ -102,8 +105,8 @@ pub async fn run<'a>(
         let Some((place, outcome)) = under_way.next().await else { break };
         let part = &recipe.parts[place];
         state.done[place] = true;
-        let value = match outcome {
-            Ok(value) => value,
+        let text = match outcome {
+            Ok(text) => text,
             Err(error) => {
                 answer.errors.push((part.name.clone(), error));
                 if part.mode == Mode::Required {
@@ -111,14 +114,14 @@ pub async fn run<'a>(
                     answer.failed = Some(part.name.clone());
                     return answer;
                 }
-                part.fallback.clone()
+                to_raw_value(&part.fallback).unwrap_or_else(|_| RawValue::NULL.to_owned())
             }
         };
-        state.values.insert(part.name.clone(), value);
-    }
-    // In the order in which they are declared, whichever came first.
-    for part in &recipe.parts {
-        answer.parts.insert(part.name.clone(), state.values.remove(&part.name).unwrap_or_default());
+        // Read only where another part asks for something in it.
+        if recipe.parts.iter().any(|other| other.needs.contains(&place)) {
+            state.values.insert(part.name.clone(), serde_json::from_str(text.get()).unwrap_or_default());
+        }
+        answer.parts.insert(part.name.clone(), text);
     }
     answer.errors.sort_by(|one, other| one.0.cmp(&other.0));
     answer
@@ -154,14 +157,14 @@ async fn finish<'a>(
     part: &Part,
     begun: Result<LocalBoxFuture<'a, kernel::Result<Response<Body>>>, PartError>,
     deadline: Instant,
-) -> Result<Value, PartError> {
+) -> Result<Box<RawValue>, PartError> {
     let limit = deadline.min(Instant::now() + part.timeout);
     let late = |_| PartError::new(504, "gateway.part_late", "it took too long");
     let read = async { read(part, begun?.await).await };
     tokio::time::timeout_at(limit.into(), read).await.map_err(late)?
 }
 
-async fn read(part: &Part, answered: kernel::Result<Response<Body>>) -> Result<Value, PartError> {
+async fn read(part: &Part, answered: kernel::Result<Response<Body>>) -> Result<Box<RawValue>, PartError> {
     let response = answered.map_err(|error: Error| PartError::new(error.status(), error.code(), error.message()))?;
     let status = response.status();
     let collected = Limited::new(response.into_body(), part.limit).collect().await.map_err(|error| {
@@ -180,14 +183,27 @@ async fn read(part: &Part, answered: kernel::Result<Response<Body>>) -> Result<V
         return Err(PartError::new(status.as_u16(), &code, detail));
     }
     if bytes.is_empty() {
-        return Ok(Value::Null);
+        return Ok(RawValue::NULL.to_owned());
     }
-    let mut value: Value =
+    let text: &RawValue =
         serde_json::from_slice(&bytes).map_err(|_| PartError::new(502, "gateway.part_no_json", "it is no JSON"))?;
-    match value.pointer_mut(&part.pick) {
-        Some(found) => Ok(found.take()),
+    match picked(text, &part.pick) {
+        Some(found) => Ok(found.to_owned()),
         None => Err(PartError::new(502, "gateway.part_incomplete", format!("it has nothing at {}", part.pick))),
     }
+}
+
+/// Returns the text at a JSON pointer (RFC 6901), as it was written.
+fn picked<'t>(text: &'t RawValue, pointer: &str) -> Option<&'t RawValue> {
+    pointer.split('/').skip(1).try_fold(text, |text, token| {
+        let name = token.replace("~1", "/").replace("~0", "~");
+        if text.get().starts_with('[') {
+            let place = name.parse().ok().filter(|place: &usize| place.to_string() == name)?;
+            return serde_json::from_str::<Vec<&RawValue>>(text.get()).ok()?.get(place).copied();
+        }
+        let members: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(text.get()).ok()?;
+        members.get(&*name).copied()
+    })
 }
 
 /// How long a part may still take.

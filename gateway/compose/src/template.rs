@@ -199,7 +199,7 @@ mod tests {
         let inputs = Inputs::new(vec![("id".to_owned(), "7\"".to_owned())], None);
         let parts = [("one".to_owned(), json!({ "name": "æ" }))].into();
         let body =
-            Body::read(&json!({ "a": ["{path.id}", 1], "b": { "c": "{one/name}!" }, "d": "plain" })).expect("a body");
+            Document::read(&json!({ "a": ["{path.id}", 1], "b": { "c": "{one/name}!" }, "d": "plain" })).expect("a body");
         assert_eq!(body.needs(), ["one"]);
         let filled = body.fill(&inputs, &parts).expect("filled");
         assert_eq!(filled, json!({ "a": ["7\"", 1], "b": { "c": "æ!" }, "d": "plain" }));

@@ -67,7 +67,9 @@ impl Config {
             return Err(wrong());
         }
         match base.path() {
-            "/" | "" => format!("{}/v1/traces", self.endpoint.trim_end_matches('/')).parse().map(Some).map_err(|_| wrong()),
+            "/" | "" => {
+                format!("{}/v1/traces", self.endpoint.trim_end_matches('/')).parse().map(Some).map_err(|_| wrong())
+            }
             _ => Ok(Some(base)),
         }
     }

@@ -51,7 +51,13 @@ struct Worker {
 
 impl Exporter {
     /// Starts the export on this runtime, if there is a collector. `process` tells this process from others.
-    pub fn start(config: &Config, process: &str, clock: Clock, runtime: &Handle, registry: &mut Registry) -> Result<Self> {
+    pub fn start(
+        config: &Config,
+        process: &str,
+        clock: Clock,
+        runtime: &Handle,
+        registry: &mut Registry,
+    ) -> Result<Self> {
         config.check()?;
         let Some(target) = config.target()? else { return Ok(Self::default()) };
         let spans = Family::<Labels, Counter>::default();
@@ -120,9 +126,7 @@ impl Worker {
         if first == 0 {
             return false;
         }
-        let full = async {
-            while batch.len() < BATCH && self.queue.recv_many(batch, BATCH - batch.len()).await > 0 {}
-        };
+        let full = async { while batch.len() < BATCH && self.queue.recv_many(batch, BATCH - batch.len()).await > 0 {} };
         tokio::select! {
             () = full => {}
             () = tokio::time::sleep(PAUSE) => {}

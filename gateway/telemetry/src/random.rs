@@ -10,8 +10,7 @@ thread_local! {
 fn seed() -> [u64; 2] {
     let mut bytes = [0; 16];
     let fine = getrandom::fill(&mut bytes).is_ok();
-    let [high, low] = [&bytes[..8], &bytes[8..]]
-        .map(|half| u64::from_le_bytes(half.try_into().expect("eight bytes")));
+    let [high, low] = [&bytes[..8], &bytes[8..]].map(|half| u64::from_le_bytes(half.try_into().expect("eight bytes")));
     // Ids need not be secret, so the process's own hash keys do as well.
     if fine && high | low != 0 { [high, low] } else { [RandomState::new().hash_one(0_u8) | 1, 1] }
 }

@@ -151,7 +151,8 @@ impl Span {
         let state = self.trace.state.as_ref().and_then(|state| state.to_str().ok());
         let state: TraceState = state.and_then(|state| state.parse().ok()).unwrap_or_default();
         let TraceContext { trace_id, span_id, .. } = self.context;
-        let (trace_id, span_id) = (TraceId::from_bytes(trace_id.to_be_bytes()), SpanId::from_bytes(span_id.to_be_bytes()));
+        let (trace_id, span_id) =
+            (TraceId::from_bytes(trace_id.to_be_bytes()), SpanId::from_bytes(span_id.to_be_bytes()));
         let flags = TraceFlags::new(self.context.flags());
         let shared = &self.trace.shared;
         shared.send(SpanData {

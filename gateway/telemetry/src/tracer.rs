@@ -44,7 +44,13 @@ impl Tracer {
     pub(crate) fn new(clock: Clock, share: f64, queue: mpsc::Sender<SpanData>, dropped: Counter) -> Self {
         let all = (1_u64 << RANDOM_BITS) as f64;
         let threshold = ((1.0 - share) * all).round() as u64;
-        Self(Some(Arc::new(Shared { clock, scope: InstrumentationScope::builder("portico").build(), threshold, queue, dropped })))
+        Self(Some(Arc::new(Shared {
+            clock,
+            scope: InstrumentationScope::builder("portico").build(),
+            threshold,
+            queue,
+            dropped,
+        })))
     }
 
     /// Reads where a request belongs to. Afterwards its headers name the span of this request, or the sender's

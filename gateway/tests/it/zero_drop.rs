@@ -233,3 +233,54 @@ async fn a_gateway_that_is_replaced_at_its_port_drops_nothing() {
     assert!(failed.is_empty(), "{} of {asked}: {:?}", failed.len(), tallied(&failed));
     current.stop().await;
 }
+
+/// A Redis server at this port.
+struct Redis(std::process::Child);
+
+impl Redis {
+    fn start(port: u16) -> Option<Self> {
+        let mut command = std::process::Command::new("redis-server");
+        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().ok().map(Self)
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_goes_away_drops_nothing() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    let Some(mut redis) = Redis::start(free.port()) else {
+        println!("skipped: there is no redis-server");
+        return;
+    };
+    let server = Flapping::start();
+    let declared = DECLARED.replace("window_seconds = 1", "window_seconds = 1\nstore = \"redis\"");
+    let redis_url = Some(format!("redis://{free}/"));
+    let front = front(&declared, &[&server], Setting { redis_url, ..Setting::default() });
+    let load = Load::start(front.address, "/probe", one());
+    let trips = || {
+        let text = front.metrics.text().expect("the metrics");
+        let lines = text.lines().filter(|line| line.contains("rate_limit_redis_trips_total") && line.contains("granted"));
+        lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum::<u64>()
+    };
+    for _ in 0..3 {
+        let (before, began) = (trips(), Instant::now());
+        while trips() == before {
+            assert!(began.elapsed() < Duration::from_secs(60), "Redis is not asked: {}", front.metrics.text().expect("text"));
+            load.runs(50).await;
+        }
+        drop(redis);
+        load.runs(300).await;
+        redis = Redis::start(free.port()).expect("it was there before");
+    }
+    load.runs(100).await;
+    let (asked, failed) = load.end().await;
+    assert!(failed.is_empty(), "{} of {asked}: {:?}", failed.len(), tallied(&failed));
+    front.stop().await;
+}

@@ -50,7 +50,8 @@ pub(crate) struct Among<'a> {
 /// A sending that brought no answer, and the request when no byte of it was sent.
 struct Missed {
     failure: Failure,
-    unsent: Option<Request<Outgoing>>,
+    /// Boxed, because the answer's way is the same and it is large.
+    unsent: Option<Box<Request<Outgoing>>>,
 }
 
 impl Client {
@@ -81,7 +82,10 @@ impl Client {
             among.chosen.set(id);
         }
         let in_flight = InFlight::new(&member);
-        let observed = call.observer.as_ref().and_then(|observer| prepare::announce(observer, &mut request, &member));
+        let observed = match (&call.observer, request.as_mut()) {
+            (Some(observer), Some(request)) => prepare::announce(observer, request, &member),
+            _ => None,
+        };
         let end = |outcome| observed.map(|observed| observed.ended(outcome));
         let repeatable = upload.is_none() && request.as_ref().is_some_and(|request| is_safe(request.method()));
         let pool = self.pool(upstream, &member);
@@ -92,39 +96,47 @@ impl Client {
             end(Err(failure.kind()));
             return (id, Err(failure));
         }
-        let (mut fresh, mut replaced, mut connected) = (call.upgrade, 0, false);
+        let (mut fresh, mut replaced, mut connected, mut took) = (call.upgrade, 0, false, None);
         let answered = loop {
             let mut lease = match self.lease(shot, &pool, fresh, &mut now).await {
                 Ok(lease) => lease,
-                Err(failure) => break Err(failure),
+                Err(failure) => break Err((failure, upload)),
             };
             connected = true;
             watch.connected(now);
             match self.exchange(shot, &mut lease, &member, request, upload.as_deref(), repeatable, now).await {
-                Ok(response) => break Ok((response, lease)),
+                Ok(response) => {
+                    let sent = std::mem::replace(&mut now, Instant::now());
+                    // The server's time begins when it has all of the request.
+                    let asked = upload.as_deref().map_or(Some(sent), |upload| upload.finished().map(|at| at.max(sent)));
+                    took = asked.map(|asked| now.saturating_duration_since(asked));
+                    // On a connection that spoke 1.0 hyper does so too, and drops bodies of unknown length.
+                    let spoke_http1_0 = response.version() == Version::HTTP_10;
+                    lease.keep &= !spoke_http1_0 && response.status() != StatusCode::SWITCHING_PROTOCOLS;
+                    break Ok(response.map(|body| Box::new(Answer::new(body, lease, in_flight, upload, now))));
+                }
                 Err(Missed { failure, unsent }) => {
                     let dead = lease.reused && failure.kind() == FailureKind::Reset && replaced < REPLACEMENTS;
                     // Unsent, it can go elsewhere whatever it is; sent, only once and only if that is safe.
                     *request = match unsent {
-                        unsent @ Some(_) => unsent,
+                        Some(unsent) => Some(*unsent),
                         None if replaced == 0 => lease.sent().or_else(|| request.take()),
                         None => None,
                     };
                     if !dead || request.is_none() {
-                        break Err(failure);
+                        break Err((failure, upload));
                     }
                     upstream.metrics.replaced.inc();
                     (fresh, replaced, now) = (true, replaced + 1, Instant::now());
                 }
             }
         };
-        let sent = now;
-        now = Instant::now();
-        let (response, mut lease) = match answered {
-            Ok(answered) => answered,
-            Err(failure) => {
+        let response = match answered {
+            Ok(response) => response,
+            Err((failure, upload)) => {
+                now = Instant::now();
                 let kind = failure.kind();
-                let excused = upload.as_deref().is_some_and(|upload| upload.excuses(kind, now));
+                let excused = upload.is_some_and(|upload| upload.excuses(kind, now));
                 watch.failed(&member, kind, connected && !excused, now);
                 end(Err(kind));
                 return (id, Err(failure));
@@ -137,11 +149,7 @@ impl Client {
             let failure = Failure::caused(FailureKind::Protocol, "the server changed the protocol unasked");
             return (id, Err(failure));
         }
-        // On a connection that spoke 1.0 hyper does so too, and drops bodies of unknown length.
-        lease.keep &= response.version() != Version::HTTP_10;
-        // The server's time begins when it has all of the request.
-        let asked = upload.as_deref().map_or(Some(sent), |upload| upload.finished().map(|at| at.max(sent)));
-        if let Some(took) = asked.map(|asked| now.saturating_duration_since(asked)) {
+        if let Some(took) = took {
             if upstream.config.balance == Balance::P2c {
                 member.latency.observe(now, took);
             }
@@ -151,7 +159,7 @@ impl Client {
         }
         watch.answered(&member, status, now);
         end(Ok(status));
-        (id, Ok(response.map(|incoming| Box::new(Answer::new(incoming, lease, in_flight, upload, now)))))
+        (id, Ok(response))
     }
 
     fn choose(&self, upstream: &Upstream, tried: &[u64], now: Instant) -> Option<Arc<Member>> {
@@ -211,7 +219,7 @@ impl Client {
         poll_fn(|cx| {
             if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
                 return Poll::Ready(sent.map_err(|mut error| {
-                    let unsent = error.take_message();
+                    let unsent = error.take_message().map(Box::new);
                     Missed { failure: classify(error.into_error(), upload), unsent }
                 }));
             }

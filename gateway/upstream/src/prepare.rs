@@ -117,6 +117,22 @@ pub(crate) fn left(now: Instant, deadline: Instant) -> u64 {
     left.as_secs().saturating_mul(1000).saturating_add(u64::from(left.subsec_millis()))
 }
 
+/// Tells who observes the call of an attempt at a server; it may add headers.
+pub(crate) fn announce(
+    observer: &Observer,
+    request: &mut Request<Outgoing>,
+    member: &Member,
+) -> Option<Box<dyn Observed>> {
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    observer.0.begins(Attempt {
+        scheme: member.scheme.as_str(),
+        server: &member.authority,
+        method: &method,
+        path: uri.path(),
+        headers: request.headers_mut(),
+    })
+}
+
 /// Writes the request as HTTP/1.1 wants it.
 pub(crate) fn as_http1(request: &mut Request<Outgoing>, member: &Member, host: HostHeader) -> Result<(), Failure> {
     *request.version_mut() = Version::HTTP_11;

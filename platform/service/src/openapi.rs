@@ -13,11 +13,11 @@ use crate::operation::{Access, Content, Operation, Shape};
 const COMMON_PROBLEMS: [u16; 4] = [413, 429, 500, 503];
 
 /// Returns the document of these services.
-pub fn document(services: &[Service]) -> Value {
+pub fn document<'s>(services: impl IntoIterator<Item = &'s Service>) -> Value {
     let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
     let mut schemas: BTreeMap<String, Value> = BTreeMap::new();
     let mut tags = Vec::new();
-    for service in services.iter().filter(|service| !service.operations.is_empty()) {
+    for service in services.into_iter().filter(|service| !service.operations.is_empty()) {
         tags.push(json!({ "name": service.name, "description": service.summary }));
         for operation in service.operations.iter().filter(|operation| !operation.hidden) {
             for (name, schema) in &operation.schemas {

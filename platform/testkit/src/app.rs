@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicU64;
 
 use events::{Dispatcher, Hub};
 use gateway::{
-    Compiled, Declared, Door, DoorConfig, DoorParts, Entry, Gate, Lasting, LastingParts, Metrics, Mount, OperatorToken,
-    Plan, Seat, Source, TokenCache, TokenCacheConfig, TrustedProxies,
+    Compiled, Declared, DoorConfig, DoorParts, Entry, Gate, Lasting, LastingParts, Metrics, OperatorToken, Source,
+    TokenCache, TokenCacheConfig, TrustedProxies,
 };
 use http::{Method, StatusCode};
 use identity::{Authenticator, Identity, RolePermissions, Settings};
@@ -39,6 +39,7 @@ const TRUSTED_PROXY: &str = "192.0.2.254";
 pub struct TestApp {
     door: AtDoor,
     away: Option<Away>,
+    metrics: Arc<Metrics>,
     pub(crate) store: Store,
     database: Database,
     clock: Clock,
@@ -179,13 +180,15 @@ impl TestApp {
             working: Arc::default(),
         };
         let services = Arc::new(services);
-        let house = Seats { services, backends, declared, parts, metrics: Arc::new(metrics) };
+        let metrics = Arc::new(metrics);
+        let house = Seats { services, backends, declared, parts, metrics: metrics.clone() };
         let away = both_ways.then(|| Away::open(&house));
         let door = AtDoor::open(move |core| house.door(&core, None).expect("the routes do not clash"));
         let names = AtomicU64::new(0);
         Self {
             door,
             away,
+            metrics,
             store,
             database,
             clock,
@@ -210,7 +213,17 @@ impl TestApp {
 
     /// Returns the door behind which the services are elsewhere.
     pub(crate) fn away(&self) -> &AtDoor {
-        self.away.as_ref().expect("the application was made both ways").door()
+        self.elsewhere().door()
+    }
+
+    fn elsewhere(&self) -> &Away {
+        self.away.as_ref().expect("the application was made both ways")
+    }
+
+    /// Returns what a door has counted: this process's, or the one behind which the services are elsewhere.
+    pub fn metrics(&self, away: bool) -> String {
+        let metrics = if away { self.elsewhere().metrics() } else { &*self.metrics };
+        metrics.text().expect("the metrics can be written")
     }
 
     /// Returns the store.

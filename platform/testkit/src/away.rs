@@ -44,6 +44,7 @@ impl Seats {
 /// The second door, and the server behind it; it goes with the process.
 pub(crate) struct Away {
     door: AtDoor,
+    metrics: Arc<Metrics>,
     _server: Server,
 }
 
@@ -59,12 +60,19 @@ impl Away {
             limits: Default::default(),
         };
         let server = Server::start(&config, move |core| behind.door(core, None)).expect("a server");
-        let (url, seats) = (format!("http://{}", server.address()), seats.clone());
+        // Each process counts for itself.
+        let metrics = Arc::<Metrics>::default();
+        let seats = Seats { metrics: metrics.clone(), ..seats.clone() };
+        let url = format!("http://{}", server.address());
         let door = AtDoor::open(move |core| seats.door(&core, Some((&url, &key))).expect("the routes do not clash"));
-        Self { door, _server: server }
+        Self { door, metrics, _server: server }
     }
 
     pub(crate) fn door(&self) -> &AtDoor {
         &self.door
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 }

@@ -2,6 +2,7 @@
 //! memory, tenants with people and tokens, and the sweep that tries every operation as everybody.
 //! Not for mocks: only the socket is left out.
 
+mod alike;
 mod app;
 mod away;
 mod database;

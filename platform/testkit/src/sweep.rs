@@ -97,14 +97,14 @@ impl Attempt {
     }
 }
 
-type Prepare = Box<
+pub(crate) type Prepare = Box<
     dyn for<'a> Fn(&'a TestApp, &'a TestTenant) -> Pin<Box<dyn Future<Output = Attempt> + Send + 'a>> + Send + Sync,
 >;
 
 /// A sweep in the making: one fixture an operation.
 #[derive(Default)]
 pub struct Sweep {
-    fixtures: BTreeMap<String, Prepare>,
+    pub(crate) fixtures: BTreeMap<String, Prepare>,
     own_token: BTreeSet<String>,
     superadmin: BTreeSet<String>,
 }
@@ -193,6 +193,17 @@ impl Sweep {
         assert!(wrong.is_empty(), "{} of {tried} operations:\n  {}", wrong.len(), wrong.join("\n  "));
     }
 
+    /// Returns what the owner is to ask with.
+    pub(crate) async fn owner_token(&self, app: &TestApp, owner: &TestTenant, id: &str, written: &Value) -> String {
+        match () {
+            () if is_operators(written) => app.operator_token().to_owned(),
+            () if self.superadmin.contains(id) => app.superadmin(owner),
+            () if written["x-session"] == true => app.session(owner).await,
+            () if self.own_token.contains(id) => app.issue(Member { tenant: owner.id, user: owner.admin }).await,
+            () => owner.admin_token.clone(),
+        }
+    }
+
     async fn try_operation(
         &self,
         app: &TestApp,
@@ -201,19 +212,13 @@ impl Sweep {
         prepare: &Prepare,
         wrong: &mut Vec<String>,
     ) {
-        let security = written["security"].as_array().and_then(|list| list.first()).cloned();
-        let operator = security.as_ref().is_some_and(|scheme| scheme.get("operator").is_some());
+        let security = written["security"].as_array().and_then(|list| list.first());
+        let operator = is_operators(written);
         let own = self.own_token.contains(id);
         let session = written["x-session"] == true;
         // What is prepared may end sessions, so the owner signs in after it.
         let attempt = prepare(app, owner).await;
-        let owner_token = match () {
-            () if operator => app.operator_token().to_owned(),
-            () if self.superadmin.contains(id) => app.superadmin(owner),
-            () if session => app.session(owner).await,
-            () if own => app.issue(Member { tenant: owner.id, user: owner.admin }).await,
-            () => owner.admin_token.clone(),
-        };
+        let owner_token = self.owner_token(app, owner, id, written).await;
         let answer = send(app, method, &attempt, Some(&owner_token)).await;
         let shown = attempt.sentinel.as_ref().is_none_or(|sentinel| answer.text().contains(sentinel));
         if answer.status.as_u16() != attempt.status || !shown {
@@ -250,6 +255,12 @@ impl Sweep {
         };
         refused(app, owner, prepare, as_whom("the other tenant"), Some(&other_token), allowed, wrong).await;
     }
+}
+
+/// Says whether only whoever runs the installation may do this.
+fn is_operators(written: &Value) -> bool {
+    let security = written["security"].as_array().and_then(|list| list.first());
+    security.is_some_and(|scheme| scheme.get("operator").is_some())
 }
 
 /// Tries as somebody who must neither see the sentinel nor change anything of the owner's.

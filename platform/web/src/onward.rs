@@ -11,8 +11,8 @@ use kernel::{Error, Result, TenantId};
 
 use crate::connections::Standing;
 use crate::problem::Problem;
-use crate::trace::{TRACEPARENT, TRACESTATE};
 use crate::request::{AUDIT_REASON_HEADER, ClientAddress, Granted, Principal, RequestIds};
+use crate::trace::{TRACEPARENT, TRACESTATE};
 
 /// The caller of a route, to act as in calls to other services.
 #[derive(Clone, Debug)]

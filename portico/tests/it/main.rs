@@ -38,3 +38,4 @@ mod sweep_quality;
 mod sweep_tasks;
 mod sweep_webhooks;
 mod switches;
+mod traces;

@@ -135,6 +135,11 @@ fn sweep() -> Sweep {
 }
 
 async fn app(engine: Engine, walls: Walls) -> TestApp {
+    let (database, all, identity) = parts(engine, walls).await;
+    TestApp::with(database, all, identity).await
+}
+
+async fn parts(engine: Engine, walls: Walls) -> (Database, Vec<Service>, identity::Identity) {
     let mut database = Database::new(engine).await;
     database.config.walls = walls;
     let states = States::new(&Config::default()).expect("sound settings");
@@ -142,7 +147,25 @@ async fn app(engine: Engine, walls: Walls) -> TestApp {
     let types = all.iter().flat_map(|service| service.events.iter().copied());
     states.webhooks.open(Vault::new(&[7; 32]), types).expect("opened once");
     states.inventory.open(Vault::new(&[7; 32])).expect("opened once");
-    TestApp::with(database, all, states.identity).await
+    (database, all, states.identity)
+}
+
+/// What is not the same by nature: the process describes itself.
+const APART: [&str; 6] = [
+    "health_get_health",
+    "health_get_live",
+    "health_get_ready",
+    "health_get_database",
+    "health_get_metrics",
+    // It takes the sessions away that the next try would need.
+    "identity_logout_all",
+];
+
+/// A service in this process and one elsewhere cannot be told apart.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_is_the_same_from_elsewhere() {
+    let (database, all, identity) = parts(Engine::Sqlite, Walls::default()).await;
+    sweep().run_both_ways(&TestApp::both_ways(database, all, identity).await, &APART).await;
 }
 
 async fn swept(engine: Engine, walls: Walls) {

@@ -6,7 +6,7 @@ import { EventSource } from 'eventsource';
 import { ask, check, eventually, expect, problem, same, told } from './checks.mjs';
 
 /** Opens a stream and writes down what comes. */
-function listen(scene, token) {
+export function listen(scene, token) {
   const source = new EventSource(`${scene.base}/events`, {
     fetch: (url, init) => fetch(url, { ...init, headers: { ...init.headers, authorization: `Bearer ${token}` } }),
   });
@@ -16,7 +16,7 @@ function listen(scene, token) {
 }
 
 /** Has the source send something. */
-async function post(base, data, token) {
+export async function post(base, data, token) {
   const answer = await ask(base, '/events', { method: 'POST', token, body: Buffer.from(data), headers: { 'content-type': 'text/plain' } });
   same('the status of the post', answer.status, 202);
   return answer.json.id;

@@ -1,6 +1,7 @@
 // One answer out of three servers, and what is left of it while one is dead. Not for how a composition is made.
 
 import { deepStrictEqual } from 'node:assert';
+import { readFileSync } from 'node:fs';
 
 import { ask, check, eventually, expect, problem, same } from './checks.mjs';
 
@@ -22,6 +23,12 @@ export async function overview(scene) {
     };
     for (const [name, value] of Object.entries(wanted)) deepStrictEqual(part(answer, name), value, `the part ${name} is another`);
     same('what it says of its state', degraded(answer), undefined);
+  });
+  await check('overview: a part is given to the letter, numbers beyond JavaScript\'s too', async () => {
+    const answer = await get();
+    const news = readFileSync('./example/site/news.json', 'utf8').trim();
+    expect(news.includes('12345678901234567890.50'), 'news.json has no such number');
+    expect(answer.text.includes(news), `the answer is ${answer.text.slice(0, 300)}`);
   });
   await check('overview: each server was told the caller\'s tenant, and no token', async () => {
     for (const name of ['shop', 'mlflow']) taps[name].forget();

@@ -3,6 +3,8 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 
 import { alike, ask, check, eventually, expect, note, pause, same } from './checks.mjs';
+import { listen, post } from './events.mjs';
+import { open } from './sockets.mjs';
 
 const CHANGES = 20;
 
@@ -36,6 +38,10 @@ export async function reload(scene) {
       await pause(5);
     }
   };
+  const { source, seen } = listen(scene, tokens.greta);
+  const socket = await open(base, tokens.greta);
+  await eventually('the stream is open', () => source.readyState === source.OPEN);
+  scene.taps.ticker.forget();
   const workers = Array.from({ length: 12 }, (_, place) => worker(place));
   await check(`reload: ${CHANGES} changes of gateway.toml each take effect`, async () => {
     for (let number = 1; number <= CHANGES; number += 1) {
@@ -58,6 +64,16 @@ export async function reload(scene) {
   await check('reload: of all the requests under way meanwhile none failed', () => {
     same(`what went wrong (${wrong.slice(0, 2).join('; ')})`, wrong.length, 0);
     expect(counts.every((count) => count > 10), `only ${counts.join(', ')} were asked`);
+  });
+  await check('reload: the stream and the socket that were open before are the same ones after', async () => {
+    await post(direct.ticker, 'after all');
+    await eventually('the event', () => seen.some((event) => event.data === 'after all'));
+    same('streams opened meanwhile', scene.taps.ticker.requests().length, 0);
+    socket.send('after all');
+    const [data] = await new Promise((resolve) => socket.once('message', (...what) => resolve(what)));
+    same('the echo', data.toString(), 'after all');
+    source.close();
+    socket.terminate();
   });
   note(`reload: ${counts.reduce((sum, count) => sum + count)} requests during ${CHANGES + 2} changes`);
 }

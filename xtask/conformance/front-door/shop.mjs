@@ -44,6 +44,15 @@ export async function shop(scene) {
     same('with the ETag', `${same_.status} ${same_.bytes.length}`, '304 0');
     same('with another', (await scene.get('/products/2', { headers: { 'if-none-match': 'W/"other"' } })).status, 200);
   });
+  await check('shop: who cannot read gzip is not given what was kept for those who can', async () => {
+    await ask(origin, '/products', { method: 'POST', body: { id: 900, name: 'x'.repeat(3000) } });
+    for (let round = 0; round < 2; round += 1) {
+      const packed = await scene.get('/products/900', { headers: { 'accept-encoding': 'gzip' } });
+      same('the coding', packed.headers['content-encoding'], 'gzip');
+      alike(await scene.get('/products/900'), await ask(origin, '/products/900'), [...POWERED, 'etag']);
+    }
+    await ask(origin, '/products/900', { method: 'DELETE' });
+  });
   await check('shop: what is kept is checked by its ETag before each use, and marked', async () => {
     await scene.get('/products/3');
     const again = await scene.get('/products/3');

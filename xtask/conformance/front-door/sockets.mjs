@@ -5,7 +5,7 @@ import { WebSocket } from 'ws';
 import { check, eventually, expect, same, told } from './checks.mjs';
 
 /** Opens a socket; what is refused is thrown with its status. */
-function open(base, token, options = {}) {
+export function open(base, token, options = {}) {
   const headers = token ? { authorization: `Bearer ${token}` } : {};
   const socket = new WebSocket(`${base.replace('http', 'ws')}/echo`, { ...options, headers: { ...headers, ...options.headers } });
   return new Promise((resolve, reject) => {

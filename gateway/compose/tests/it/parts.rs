@@ -135,3 +135,20 @@ async fn no_more_parts_than_allowed_are_under_way() {
     assert_eq!(body["errors"].as_object().map(serde_json::Map::len), Some(9));
     assert_eq!(parts.under_way.get(), (0, 3), "three at most, and none is left behind");
 }
+
+#[tokio::test]
+async fn parts_are_given_as_they_were_written() {
+    let recipe = recipe(json!({ "parts": {
+        "all": { "path": "/prices" },
+        "one": { "path": "/prices", "pick": "/list/1/a~1b" },
+        "next": { "path": "/next/{all/id}" },
+        "none": { "path": "/prices", "pick": "/list/01", "mode": "optional" },
+    } }));
+    let text = r#"{"z": 12345678901234567890.1230, "list":[ 1e2, {"a\/b": "\u00fc"} ], "a": 18446744073709551617, "id": 7}"#;
+    let parts = Parts::new([("/prices", Does::Text(text)), ("/next/7", Does::Says(200, json!(1)))]);
+    let response = parts.run(&recipe, &Inputs::default()).await.into_response().expect("an answer");
+    let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.expect("a body");
+    let said = String::from_utf8(bytes.to_vec()).expect("text");
+    assert!(said.starts_with(&format!(r#"{{"all":{text},"errors":{{"none":"#)), "{said}");
+    assert!(said.ends_with(r#""next":1,"none":null,"one":"\u00fc"}"#), "{said}");
+}
