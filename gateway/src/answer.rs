@@ -78,7 +78,8 @@ pub(crate) async fn finish(
     if let Some(route) = &walk.route {
         route.steps.write_fields(&walk.told, walk.origin.as_ref(), walk.preflight, response.headers_mut());
     }
-    if status == StatusCode::UNAUTHORIZED && walk.route.as_ref().is_none_or(|route| !route.steps.forward_authorization) {
+    if status == StatusCode::UNAUTHORIZED && walk.route.as_ref().is_none_or(|route| !route.steps.forward_authorization)
+    {
         gate::challenge(response.headers_mut(), walk.token_sent && walk.tenant.is_none());
     }
     let duration = walk.began.elapsed();

@@ -94,7 +94,18 @@ impl Compiled {
         }
         let upstreams = lasting.upstreams(&configs)?;
         let names = Names::compile(declared, source, lasting)?;
-        let mut compiled = Self { routes: Vec::new(), services: BTreeMap::new(), others: Arc::default(), bare: Arc::default(), upstreams, sources: BTreeMap::new(), issuers: Vec::new(), register: None, openapi: Vec::new(), required: Vec::new() };
+        let mut compiled = Self {
+            routes: Vec::new(),
+            services: BTreeMap::new(),
+            others: Arc::default(),
+            bare: Arc::default(),
+            upstreams,
+            sources: BTreeMap::new(),
+            issuers: Vec::new(),
+            register: None,
+            openapi: Vec::new(),
+            required: Vec::new(),
+        };
         let others = declared.services.get("*").cloned().unwrap_or_default();
         let wrong = |error: Error| source.wrong_in("services", "*", error.message());
         compiled.others = Arc::new(names.steps_of_service("*", &others).map_err(wrong)?);
@@ -168,7 +179,8 @@ impl Compiled {
             return Err(wrong(format!("the path {:?} of a route must start with /", route.path)));
         }
         let method = |name: &String| {
-            let known = Method::from_bytes(name.as_bytes()).ok().filter(|_| name.bytes().all(|byte| byte.is_ascii_uppercase()));
+            let known =
+                Method::from_bytes(name.as_bytes()).ok().filter(|_| name.bytes().all(|byte| byte.is_ascii_uppercase()));
             known.ok_or_else(|| wrong(format!("{name:?} is no HTTP method")))
         };
         let upstream_path = match route.upstream_path.as_str() {
@@ -210,7 +222,9 @@ impl Compiled {
         if !route.composition.is_empty() {
             return Ok(Target::Composition(names.composition(&route.composition)?));
         }
-        let find = |name: &str| self.upstreams.get(name).cloned().ok_or_else(|| wrong(format!("there is no upstream {name:?}")));
+        let find = |name: &str| {
+            self.upstreams.get(name).cloned().ok_or_else(|| wrong(format!("there is no upstream {name:?}")))
+        };
         let otherwise = match route.otherwise.as_str() {
             "" => None,
             name => Some(find(name)?),

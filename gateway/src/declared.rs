@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 
 use kernel::Result;
 use policies::{
-    AddressesConfig, CorsConfig, LimitConfig, LimiterConfig, RequestTransformConfig, ResponseTransformConfig, ShedderConfig,
+    AddressesConfig, CorsConfig, LimitConfig, LimiterConfig, RequestTransformConfig, ResponseTransformConfig,
+    ShedderConfig,
 };
 use serde::Deserialize;
 use toml::Spanned;

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
-use http::header::HOST;
 use http::HeaderValue;
+use http::header::HOST;
 use http_cache::{Class, Scope};
 use kernel::{Clock, Error, Result};
 use policies::{Cors, Phase, Prepared, Priority, Subject, Values, Verdict};

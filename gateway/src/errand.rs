@@ -6,14 +6,17 @@ use std::time::Instant;
 
 use axum::extract::Request;
 use axum::response::Response;
-use http::request::Parts;
 use http::header::{AUTHORIZATION, FORWARDED, HOST, SET_COOKIE, VIA};
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use kernel::{Error, Result};
 use policies::{FaultWatch, Prepared};
 use service::Backend;
 use upstream::Call;
-use web::{CONTEXT_HEADER, CORRELATION_ID_HEADER, ClientAddress, Principal, REQUEST_ID_HEADER, RequestIds, SignedContext, Standing};
+use web::{
+    CONTEXT_HEADER, CORRELATION_ID_HEADER, ClientAddress, Principal, REQUEST_ID_HEADER, RequestIds, SignedContext,
+    Standing,
+};
 
 use crate::plan::Route;
 use crate::server::Core;
@@ -142,7 +145,9 @@ impl Errand {
         match self.send(target, request, path).await {
             Ok(response) => Ok(call.answer(response)),
             Err(error) => {
-                if ["gateway.circuit_open", "gateway.upstream_busy", "gateway.no_healthy_server"].contains(&error.code()) {
+                if ["gateway.circuit_open", "gateway.upstream_busy", "gateway.no_healthy_server"]
+                    .contains(&error.code())
+                {
                     call.release();
                 }
                 Err(error)

@@ -2,7 +2,7 @@
 //! limits, caches, issuers' keys, open sockets. Made once for a process. Not for what a file declares.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use discovery::{Discovery, Guard};
@@ -202,7 +202,8 @@ impl Lasting {
         let mut guards = BTreeMap::new();
         for (name, config) in sources {
             let Some(upstream) = upstreams.get(&name) else { continue };
-            let kept = known.guards.remove(&name).filter(|(of, before, _)| Arc::ptr_eq(of, upstream) && *before == config);
+            let kept =
+                known.guards.remove(&name).filter(|(of, before, _)| Arc::ptr_eq(of, upstream) && *before == config);
             let guard = match kept {
                 Some((_, _, guard)) => guard,
                 None => {

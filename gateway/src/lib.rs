@@ -38,7 +38,8 @@ pub use browser::PublicOrigin;
 pub use client::TrustedProxies;
 pub use compiled::Compiled;
 pub use declared::{
-    Access, CallEntry, Declared, EXAMPLE, Fallback, RouteEntry, SagaEntry, ServiceEntry, Source, StepEntry, UpstreamEntry,
+    Access, CallEntry, Declared, EXAMPLE, Fallback, RouteEntry, SagaEntry, ServiceEntry, Source, StepEntry,
+    UpstreamEntry,
 };
 pub use door::{Door, DoorConfig, DoorParts, Entry};
 pub use explain::Explained;

@@ -45,8 +45,12 @@ impl<'d> Names<'d> {
             cors: compiled((source, "cors"), &declared.cors, |_, config| Cors::compile(config))?,
             addresses: compiled((source, "addresses"), &declared.addresses, |_, config| Addresses::compile(config))?,
             compositions: compiled((source, "compositions"), &declared.compositions, compose::Recipe::compile)?,
-            requests: compiled((source, "requests"), &declared.requests, |_, config| RequestTransform::compile(config))?,
-            responses: compiled((source, "responses"), &declared.responses, |_, config| ResponseTransform::compile(config))?,
+            requests: compiled((source, "requests"), &declared.requests, |_, config| {
+                RequestTransform::compile(config)
+            })?,
+            responses: compiled((source, "responses"), &declared.responses, |_, config| {
+                ResponseTransform::compile(config)
+            })?,
             meters: compiled((source, "meters"), &declared.meters, |_, config| config.compile())?,
             caches: compiled((source, "caches"), &declared.caches, |_, config| http_cache::Policy::compile(config))?,
             sockets: compiled((source, "sockets"), &declared.sockets, |_, config| SocketRules::compile(config))?,
@@ -68,10 +72,12 @@ impl<'d> Names<'d> {
 
     /// Returns what a declared route walks through.
     pub(crate) fn steps(&self, route: &RouteEntry, target: &Target) -> Result<Steps> {
-        let body = BodyLimitConfig { request_bytes: route.body_limit_bytes, response_bytes: route.response_limit_bytes };
+        let body =
+            BodyLimitConfig { request_bytes: route.body_limit_bytes, response_bytes: route.response_limit_bytes };
         let mut steps = Steps {
             names_path_parts: !path::names(&route.path).is_empty()
-                && (matches!(target, Target::Composition(_)) || [&route.request, &route.response, &route.cache].iter().any(|name| !name.is_empty())),
+                && (matches!(target, Target::Composition(_))
+                    || [&route.request, &route.response, &route.cache].iter().any(|name| !name.is_empty())),
             forward_authorization: route.forward_authorization,
             forward_cookies: route.forward_cookies,
             need: match &route.access {
@@ -173,7 +179,8 @@ fn find<T>(kind: &str, known: &Named<T>, name: &str) -> Result<Option<Arc<T>>> {
     }
     let missing = || {
         let names: Vec<&str> = known.keys().map(String::as_str).collect();
-        let there = if names.is_empty() { "none is declared".to_owned() } else { format!("there is {}", names.join(", ")) };
+        let there =
+            if names.is_empty() { "none is declared".to_owned() } else { format!("there is {}", names.join(", ")) };
         Error::invalid("gateway.invalid_file", format!("[{kind}.{name}] is not declared: {there}"))
     };
     known.get(name).cloned().map(Some).ok_or_else(missing)

@@ -29,7 +29,8 @@ impl UpstreamPath {
         let known = names(route);
         let (mut pieces, mut rest) = (Vec::new(), template);
         while let Some((text, after)) = rest.split_once('{') {
-            let (name, after) = after.split_once('}').ok_or_else(|| wrong("has a brace that is not closed".to_owned()))?;
+            let (name, after) =
+                after.split_once('}').ok_or_else(|| wrong("has a brace that is not closed".to_owned()))?;
             let name = name.trim_start_matches('*');
             if !known.contains(&name) {
                 return Err(wrong(format!("names {{{name}}}, which {route} does not have")));

@@ -167,7 +167,6 @@ impl Plan {
         Ok(Self { any_host: any.compile()?, by_host, declared, lines })
     }
 
-
     /// Finds the route of a request to this host.
     pub(crate) fn find(&self, host: Option<&str>, method: &Method, path: &str) -> Found {
         if !self.by_host.is_empty()

@@ -138,7 +138,10 @@ impl Server {
     }
 
     /// Starts listening. `door` is called once per core, on that core's thread.
-    pub fn start(config: &ServerConfig, door: impl Fn(&Rc<Core>) -> Result<Door> + Send + Clone + 'static) -> Result<Self> {
+    pub fn start(
+        config: &ServerConfig,
+        door: impl Fn(&Rc<Core>) -> Result<Door> + Send + Clone + 'static,
+    ) -> Result<Self> {
         Self::check_free(config.listen)?;
         Self::start_beside(config, door)
     }

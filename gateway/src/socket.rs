@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::response::Response;
-use http::header::{CONNECTION, UPGRADE};
 use http::HeaderValue;
+use http::header::{CONNECTION, UPGRADE};
 use kernel::{Clock, Error, Result};
 use metering::Metering;
 use upstream::{Call, Client, Tunnel, Upstream};

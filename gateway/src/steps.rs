@@ -82,7 +82,8 @@ impl Steps {
                 }
             }
             (Need::Roles(wanted), Some(caller)) => {
-                let superadmin = matches!(caller.actor, Actor::Superadmin(_)) && wanted.iter().any(|role| role == "superadmin");
+                let superadmin =
+                    matches!(caller.actor, Actor::Superadmin(_)) && wanted.iter().any(|role| role == "superadmin");
                 if superadmin || wanted.iter().any(|role| **role == *caller.role) {
                     return Ok(());
                 }
@@ -101,7 +102,13 @@ impl Steps {
     }
 
     /// Takes what the request costs from the limits of a phase; the verdict is told to the client either way.
-    pub(crate) async fn limit(&self, phase: Phase, subject: &Subject<'_>, now: Instant, told: &mut Verdict) -> Result<()> {
+    pub(crate) async fn limit(
+        &self,
+        phase: Phase,
+        subject: &Subject<'_>,
+        now: Instant,
+        told: &mut Verdict,
+    ) -> Result<()> {
         let Some(limits) = self.limits.as_ref().filter(|limits| !limits.is_empty(phase)) else { return Ok(()) };
         let verdict = limits.check(phase, subject, now).await;
         *told = told.and(verdict);
@@ -112,7 +119,13 @@ impl Steps {
     }
 
     /// Writes what the route's rules say into the head of an answer, a refusal too.
-    pub(crate) fn write_fields(&self, told: &Verdict, origin: Option<&HeaderValue>, preflight: bool, headers: &mut HeaderMap) {
+    pub(crate) fn write_fields(
+        &self,
+        told: &Verdict,
+        origin: Option<&HeaderValue>,
+        preflight: bool,
+        headers: &mut HeaderMap,
+    ) {
         if let Some(limits) = &self.limits {
             limits.write_fields(told, headers);
         }

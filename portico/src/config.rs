@@ -305,7 +305,8 @@ impl Config {
             self.server.cores = std::thread::available_parallelism().map_or(1, usize::from);
         }
         for (name, upstream) in &self.upstreams {
-            if !upstream.url.starts_with("http://") && !(upstream.plain && upstream.url.starts_with("https://")) {
+            let secure = upstream.plain && upstream.url.starts_with("https://");
+            if !secure && !upstream.url.starts_with("http://") {
                 return Err(Error::invalid("config.invalid", format!("upstreams.{name}.url must start with http://")));
             }
         }

@@ -184,7 +184,9 @@ impl DeclaredStep {
             .header("x-tenant-id", run.tenant().to_string())
             .header("x-user-id", run.input()["user"].as_str().unwrap_or_default());
         let request = match body {
-            Some(body) => request.header(CONTENT_TYPE, "application/json").body(axum::body::Body::from(body.to_string())),
+            Some(body) => {
+                request.header(CONTENT_TYPE, "application/json").body(axum::body::Body::from(body.to_string()))
+            }
             None => request.body(axum::body::Body::empty()),
         };
         let request = request.map_err(|error| cannot(error.to_string()))?;

@@ -11,13 +11,15 @@ use gateway::{
 };
 use kernel::{Clock, Error, Result};
 use service::{Backend, Local, Remote, Service};
+use store::Store;
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use web::ContextKey;
 
 use crate::config::Config;
 use crate::declared_sagas::{self, Calls};
+use crate::usage_ledger::UsageLedger;
 use crate::{cli, plain_upstreams};
 
 /// Where a service is.
@@ -106,10 +108,14 @@ pub(crate) fn declared(config: &Config) -> Result<(Declared, Source)> {
 }
 
 /// Returns what outlives a reload of the file.
-pub(crate) fn lasting(config: &Config, runtime: Handle, clock: Clock, metrics: &mut Metrics) -> Result<Lasting> {
+pub(crate) fn lasting(config: &Config, store: Option<&Store>, clock: Clock, metrics: &mut Metrics) -> Result<Lasting> {
+    let runtime = Handle::current();
+    let durable =
+        |store: &Store| Arc::new(UsageLedger::new(store.clone(), runtime.clone())) as Arc<dyn metering::Ledger>;
+    let ledger = store.map(durable);
     let (declared, _) = declared(config)?;
     let redis_url = Some(config.redis.url.as_str()).filter(|url| !url.is_empty());
-    let parts = LastingParts { runtime, clock, redis_url, limiter: &declared.limiter, cache: &declared.cache, ledger: None };
+    let parts = LastingParts { runtime, clock, redis_url, limiter: &declared.limiter, cache: &declared.cache, ledger };
     Lasting::new(parts, metrics.registry())
 }
 
@@ -122,7 +128,7 @@ pub(crate) fn compile(config: &Config, lasting: &Lasting) -> Result<Compiled> {
 /// Returns the plan that a server with these settings would have, for reading about it.
 pub(crate) fn described_plan(config: &Config) -> Result<Plan> {
     let mut metrics = Metrics::default();
-    let lasting = lasting(config, Handle::current(), Clock::system(), &mut metrics)?;
+    let lasting = lasting(config, None, Clock::system(), &mut metrics)?;
     let compiled = Arc::new(compile(config, &lasting)?);
     let mut services: Vec<Service> = cli::all_described();
     services.extend(declared_sagas::service(&declared(config)?.0, &Calls::default())?);

@@ -9,7 +9,8 @@ use arc_swap::ArcSwap;
 use discovery::Registration;
 use events::Hub;
 use gateway::{
-    BackgroundClient, DoorConfig, DoorParts, Drain, Entry, Gate, Metrics, OperatorToken, PublicOrigin, ServerConfig, TrustedProxies,
+    BackgroundClient, DoorConfig, DoorParts, Drain, Entry, Gate, Lasting, Metrics, OperatorToken, PublicOrigin,
+    ServerConfig, TrustedProxies,
 };
 use identity::{Authenticator, FirstStart, RolePermissions};
 use kernel::{Clock, Error, Result};
@@ -21,19 +22,18 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use web::{Connections, ContextKey};
-use ws_proxy::Sockets;
 
 use crate::config::Config;
 use crate::counts::Counts;
-use crate::declared_sagas::{self, Calls};
 use crate::data_folder::{DataFolder, Holder, Lock};
+use crate::declared_sagas::{self, Calls};
 use crate::doors::{self, DoorFactory, Place, Way};
 use crate::health::Readiness;
 use crate::mail::{People, Post};
 use crate::people::{self, Bearer};
 use crate::services::States;
 use crate::work::Work;
-use crate::{docs, health, kept_answers, upstream_documents, operator, plain_upstreams, services, work};
+use crate::{docs, health, kept_answers, operator, plain_upstreams, services, upstream_documents, work};
 
 /// How often a process looks for switches that others turned: they are to hold within a second.
 const LOOK_AT_SWITCHES: Duration = Duration::from_millis(200);
@@ -50,7 +50,7 @@ pub struct Running {
     drain: Drain,
     /// Says elsewhere that this process is there.
     registration: Option<Registration>,
-    sockets: Sockets,
+    lasting: Lasting,
     /// What the first start made, if this was one.
     pub first_start: Option<FirstStart>,
     _lock: Lock,
@@ -145,7 +145,7 @@ pub async fn start(config: &Config) -> Result<Running> {
         connections: connections.clone(),
     };
     metrics.registry().register_collector(Box::new(counts));
-    let lasting = doors::lasting(config, Handle::current(), clock.clone(), &mut metrics)?;
+    let lasting = doors::lasting(config, (!roles.proxy).then_some(&store), clock.clone(), &mut metrics)?;
     let compiled = doors::compile(config, &lasting)?;
     compiled.begin(&lasting)?;
     let compiled = Arc::new(ArcSwap::from_pointee(compiled));
@@ -260,12 +260,12 @@ pub async fn start(config: &Config) -> Result<Running> {
         changed.clone(),
     )));
     let registration = compiled.load().register().map(|to| Registration::start(to, &Handle::current())).transpose()?;
-    let sockets = factory.lasting.sockets().clone();
+    let at_stop = factory.lasting.clone();
     background.push(tokio::spawn(doors::keep_current(config.clone(), factory, server.renewal(), changed)));
     lock.announce(&Holder { pid: std::process::id(), address: Some(server.address()) })?;
     Ok(Running {
         registration,
-        sockets,
+        lasting: at_stop,
         background,
         work,
         traces,
@@ -336,8 +336,10 @@ impl Running {
         // Streams and sockets never end by themselves; their clients come back elsewhere.
         tokio::time::sleep(self.drain.notice).await;
         self.connections.close();
-        self.sockets.drain();
+        self.lasting.sockets().drain();
         self.server.drain(Drain { notice: Duration::ZERO, ..self.drain }).await;
+        // Streams that were cut off are settled before the data is closed.
+        self.lasting.metering().settled().await;
         self.work.stop().await;
         self.traces.stop().await;
         for task in self.background {

@@ -48,6 +48,7 @@ pub fn all(states: &States) -> Vec<Service> {
         identity::service(states.identity.clone()), // people, memberships, sign-in
         inventory::with(states.inventory.clone()),  // items and their stock
         analytics::service(),                       // figures over what others do
+        usage::service(),                           // what calls of language models may use, and have used
         webhooks::service(states.webhooks.clone()), // tells tenants' systems what changed
         notifications::service(states.notifications.clone()), // tells people what concerns them
         task_service(),                             // work that outlives a request, as its owner sees it

@@ -89,7 +89,9 @@ pub(crate) fn freshen(stored: &HeaderMap, new: &HeaderMap) -> HeaderMap {
     // By what selected the stored body it is selected from now on too.
     if new.contains_key(VARY) {
         let said: Vec<&str> = members(new, &VARY).collect();
-        for member in members(stored, &VARY).filter(|member| !said.iter().any(|known| known.eq_ignore_ascii_case(member))) {
+        for member in
+            members(stored, &VARY).filter(|member| !said.iter().any(|known| known.eq_ignore_ascii_case(member)))
+        {
             headers.extend(HeaderValue::from_str(member).map(|member| (VARY, member)));
         }
     }

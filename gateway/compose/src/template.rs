@@ -198,8 +198,8 @@ mod tests {
     fn a_body_is_filled_in_depth() {
         let inputs = Inputs::new(vec![("id".to_owned(), "7\"".to_owned())], None);
         let parts = [("one".to_owned(), json!({ "name": "æ" }))].into();
-        let body =
-            Document::read(&json!({ "a": ["{path.id}", 1], "b": { "c": "{one/name}!" }, "d": "plain" })).expect("a body");
+        let body = Document::read(&json!({ "a": ["{path.id}", 1], "b": { "c": "{one/name}!" }, "d": "plain" }))
+            .expect("a body");
         assert_eq!(body.needs(), ["one"]);
         let filled = body.fill(&inputs, &parts).expect("filled");
         assert_eq!(filled, json!({ "a": ["7\"", 1], "b": { "c": "æ!" }, "d": "plain" }));

@@ -16,8 +16,8 @@ use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Json, Router, routing};
 use gateway::{
-    Authenticate, Compiled, Core, Declared, Door, DoorConfig, DoorParts, Entry, Gate, Lasting, LastingParts, Metrics, Mount, OperatorToken,
-    Plan, Seat, Source, TokenCache, TokenCacheConfig, TrustedProxies, Verified,
+    Authenticate, Compiled, Core, Declared, Door, DoorConfig, DoorParts, Entry, Gate, Lasting, LastingParts, Metrics,
+    Mount, OperatorToken, Plan, Seat, Source, TokenCache, TokenCacheConfig, TrustedProxies, Verified,
 };
 use kernel::{Actor, Clock, Error, PermissionSet, TenantId, Timestamp, UserId};
 use serde_json::{Value, json};

@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     fn time(second: u32) -> Timestamp {
-        format!("2026-01-01T00:00:{second:02}Z").parse().expect("a time")
+        Timestamp::parse(&format!("2026-01-01T00:00:{second:02}Z")).expect("a time")
     }
 
     async fn seen(members: Vec<Member>, database: bool) -> serde_json::Value {

@@ -135,7 +135,8 @@ impl House {
 #[tokio::test(flavor = "multi_thread")]
 async fn all_steps_happen_once_or_are_taken_back() {
     let house = House::open().await;
-    let (status, _) = call(&format!("http://{}", house.running.address()), Method::POST, "/shop/orders", &[], Some(json!({}))).await;
+    let (status, _) =
+        call(&format!("http://{}", house.running.address()), Method::POST, "/shop/orders", &[], Some(json!({}))).await;
     assert_eq!(status, 401);
     // The first two answers are lost: the calls are made again, under the same keys.
     *house.shop.lost.lock().expect("not poisoned") = 1;

@@ -36,6 +36,7 @@ mod sweep_people;
 mod sweep_provision;
 mod sweep_quality;
 mod sweep_tasks;
+mod sweep_usage;
 mod sweep_webhooks;
 mod switches;
 mod traces;

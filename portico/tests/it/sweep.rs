@@ -13,7 +13,7 @@ use testkit::{Attempt, Database, Sweep, TestApp, TestTenant};
 
 use crate::{
     sweep_analytics, sweep_batches, sweep_events, sweep_export, sweep_flags, sweep_live, sweep_notifications,
-    sweep_people, sweep_provision, sweep_quality, sweep_tasks, sweep_webhooks,
+    sweep_people, sweep_provision, sweep_quality, sweep_tasks, sweep_usage, sweep_webhooks,
 };
 
 /// What no answer to anybody but the owner may show.
@@ -125,6 +125,7 @@ fn sweep() -> Sweep {
         sweep_flags::add,
         sweep_tasks::add,
         sweep_notifications::add,
+        sweep_usage::add,
         sweep_webhooks::add,
         sweep_quality::add,
         sweep_analytics::add,
