@@ -61,7 +61,10 @@ impl Methods {
         }
         // Those for one method come first.
         match route.method {
-            Some(_) => self.0.insert(0, Arc::new(route)),
+            Some(_) => {
+                let first = self.0.iter().position(|known| known.method.is_none()).unwrap_or(self.0.len());
+                self.0.insert(first, Arc::new(route));
+            }
             None => self.0.push(Arc::new(route)),
         }
         Ok(())

@@ -26,6 +26,8 @@ struct Log {
     /// When it was away, from and to.
     away: Vec<(Instant, Option<Instant>)>,
     answered: usize,
+    /// All requests that ever reached it.
+    seen: HashSet<String>,
 }
 
 /// The server.
@@ -37,7 +39,11 @@ pub struct Flapping {
 
 async fn answer(log: Arc<Mutex<Log>>, request: Request<Incoming>) -> Result<Response<Body>, hyper::Error> {
     let id = request.headers().get("x-probe").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-    log.lock().expect("not poisoned").open.insert(id.clone());
+    {
+        let mut log = log.lock().expect("not poisoned");
+        log.open.insert(id.clone());
+        log.seen.insert(id.clone());
+    }
     let body = request.into_body().collect().await?.to_bytes();
     // Long enough that some are open whenever it is killed.
     tokio::time::sleep(Duration::from_millis(1)).await;
@@ -95,8 +101,14 @@ impl Flapping {
     /// Says whether it broke this request, or was away at some time between.
     pub fn is_to_blame(&self, id: &str, from: Instant, to: Instant) -> bool {
         let log = self.log.lock().expect("not poisoned");
-        let away = |(since, until): &(Instant, Option<Instant>)| *since <= to && until.is_none_or(|until| from <= until);
+        let away =
+            |(since, until): &(Instant, Option<Instant>)| *since <= to && until.is_none_or(|until| from <= until);
         log.broken.contains(id) || log.away.iter().any(away)
+    }
+
+    /// Says whether this request ever reached it.
+    pub fn has_seen(&self, id: &str) -> bool {
+        self.log.lock().expect("not poisoned").seen.contains(id)
     }
 
     pub fn answered(&self) -> usize {

@@ -107,4 +107,3 @@ impl FlawedOrigin {
         Ok(response.body(Body::from(told.to_string())).expect("a response"))
     }
 }
-

@@ -142,7 +142,8 @@ impl Front {
         let declared = Arc::new(Mutex::new(declared.to_owned()));
         let (lasting, metrics, text) = (stand.lasting.clone(), stand.metrics.clone(), declared.clone());
         let stand = Arc::new(Mutex::new(stand));
-        let config = ServerConfig { listen, cores: 1, header_timeout: Duration::from_secs(10), limits: Default::default() };
+        let config =
+            ServerConfig { listen, cores: 1, header_timeout: Duration::from_secs(10), limits: Default::default() };
         let door = move |core: &Rc<Core>| {
             let mut stand = stand.lock().expect("not poisoned");
             stand.declared = text.lock().expect("not poisoned").clone();
@@ -169,9 +170,8 @@ impl Front {
         }
         let request = request.body(body.into()).expect("a request");
         let response = self.client.request(request).await.expect("an answer");
-        let headers = response.headers().iter().map(|(name, value)| {
-            (name.to_string(), value.to_str().expect("text").to_owned())
-        });
+        let headers =
+            response.headers().iter().map(|(name, value)| (name.to_string(), value.to_str().expect("text").to_owned()));
         let (status, headers) = (response.status().as_u16(), headers.collect());
         let body = response.into_body().collect().await.map(|body| body.to_bytes().to_vec()).unwrap_or_default();
         Answer { status, headers, body }

@@ -124,7 +124,12 @@ respond = { body = "1" }
 /// What two tenants saw, and what was counted.
 type Outcome = ([Vec<String>; 2], BTreeMap<String, f64>);
 
-async fn alone(declared: &str, tenants: &[Tenant; 2], whose: usize, steps: &[Step]) -> (Vec<String>, BTreeMap<String, f64>) {
+async fn alone(
+    declared: &str,
+    tenants: &[Tenant; 2],
+    whose: usize,
+    steps: &[Step],
+) -> (Vec<String>, BTreeMap<String, f64>) {
     let run = Run::open(declared, tenants).await;
     let mut view = run.view(&tenants[whose]);
     for step in steps {
@@ -294,7 +299,9 @@ async fn a_tenant_that_retries_all_it_may_leaves_another_its_own_retries() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_one_tenant_has_kept_may_make_room_for_anothers_and_nothing_else() {
     // The bytes of the cache are everybody's: what is pushed out is asked for anew, and that is all that shows.
-    let declared = format!("[cache]\nmemory_bytes = 1048576\n{DECLARED}[[routes]]\npath = \"/large/{{id}}\"\nupstream = \"calm\"\ncache = \"kept\"\n");
+    let declared = format!(
+        "[cache]\nmemory_bytes = 1048576\n{DECLARED}[[routes]]\npath = \"/large/{{id}}\"\nupstream = \"calm\"\ncache = \"kept\"\n"
+    );
     let greedy = (0..40).flat_map(|number| get(&format!("/large/{number}"), 1)).collect();
     let differ = after(&declared, &[greedy, get("/kept/1", 3).collect()]).await;
     assert!(differ.iter().all(|(alone, after)| alone.contains("hit") && after.contains("\"number\":2")), "{differ:?}");

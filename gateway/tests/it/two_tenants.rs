@@ -65,7 +65,10 @@ pub fn tenants() -> [Tenant; 2] {
 /// Something that a tenant does.
 #[derive(Clone, Debug)]
 pub enum Act {
-    Ask { method: &'static str, target: String },
+    Ask {
+        method: &'static str,
+        target: String,
+    },
     /// Several at once.
     Crowd(String),
     /// An event of the tenant's makes answers old.
@@ -108,7 +111,8 @@ pub fn program(drawn: &mut Drawn, steps: usize, fails: usize) -> Vec<Step> {
             let get = |target: String| Act::Ask { method: "GET", target };
             let id = drawn.below(3);
             let bad = drawn.below(10) < fails;
-            let what = if bad { drawn.of(&["fails", "busy", "flaky", "reset"]) } else { drawn.of(&["fine", "missing"]) };
+            let what =
+                if bad { drawn.of(&["fails", "busy", "flaky", "reset"]) } else { drawn.of(&["fine", "missing"]) };
             let act = match drawn.below(20) {
                 0..=3 => get(format!("/kept/{id}?page={}", drawn.below(2))),
                 4 => Act::Ask { method: "POST", target: format!("/kept/{id}?page=0") },
@@ -266,6 +270,12 @@ fn nameless(value: &mut Value) {
             fields.values_mut().for_each(nameless);
         }
         Value::Array(items) => items.iter_mut().for_each(nameless),
+        // The same seconds as in the headers: they go down by the clock on the wall.
+        Value::String(text) => {
+            if let Some(at) = text.find("try again in ") {
+                text.truncate(at);
+            }
+        }
         _ => {}
     }
 }

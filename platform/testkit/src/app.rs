@@ -117,7 +117,9 @@ impl TestApp {
                 let revoked = identity::revocation_of(event.tenant, &event.kind, &event.subject);
                 if let Some(revocation) = &revoked {
                     told.revoke(revocation);
-                    closed.revoke(revocation);
+                    if !identity::only_gives(&event.kind) {
+                        closed.revoke(revocation);
+                    }
                 }
             }
         });

@@ -105,7 +105,7 @@ pub(crate) type Prepare = Box<
 #[derive(Default)]
 pub struct Sweep {
     pub(crate) fixtures: BTreeMap<String, Prepare>,
-    own_token: BTreeSet<String>,
+    pub(crate) own_token: BTreeSet<String>,
     superadmin: BTreeSet<String>,
 }
 

@@ -199,7 +199,8 @@ mod tests {
 
     async fn seen(members: Vec<Member>, database: bool) -> serde_json::Value {
         let mut together = Together::new(vec!["inventory"], members);
-        together.limit = Duration::from_millis(50);
+        // Long enough for a panic to be written with all its frames.
+        together.limit = Duration::from_secs(1);
         let health = together.look(time(0), Instant::now(), async move { database }).await;
         serde_json::to_value(&*health).expect("plain data")
     }
@@ -233,7 +234,7 @@ mod tests {
         assert_eq!(
             health["checks"]["far"],
             serde_json::json!({ "status": "unhealthy", "required": false, "latencyMs": 7,
-                "since": "2026-01-01T00:00:00Z", "code": "gateway.upstream_timeout" })
+                "since": "2026-01-01T00:00:00.000000Z", "code": "gateway.upstream_timeout" })
         );
         assert_eq!(health["checks"]["database"]["status"], "healthy");
     }

