@@ -174,6 +174,9 @@ impl Door {
 
         // From where it may come, and what browsers ask before.
         let address = client.map(|client| client.0);
+        if let Some(head) = &route.steps.head_limit {
+            head.check(request.headers())?;
+        }
         if let Some(addresses) = &route.steps.addresses {
             addresses.check(address)?;
         }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use kernel::{Error, Result};
 use policies::{
-    Addresses, BodyLimit, BodyLimitConfig, Cors, LimitUse, Limits, Priority, RequestTransform, ResponseTransform, Shed,
+    Addresses, BodyLimit, BodyLimitConfig, Cors, HeadLimit, LimitUse, Limits, Priority, RequestTransform,
+    ResponseTransform, Shed,
 };
 
 use crate::declared::{Access, Declared, RouteEntry, ServiceEntry, Source};
@@ -90,6 +91,7 @@ impl<'d> Names<'d> {
             },
             feature: (!route.feature.is_empty()).then(|| route.feature.as_str().into()),
             timeout: route.timeout_ms.map(Duration::from_millis),
+            head_limit: route.head.as_ref().map(HeadLimit::compile),
             body_limit: BodyLimit::compile(&body),
             addresses: find("addresses", &self.addresses, &route.addresses)?,
             cors: find("cors", &self.cors, &route.cors)?,

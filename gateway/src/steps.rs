@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, HeaderValue};
 use kernel::{Actor, Error, Result};
 use policies::{
-    Addresses, BodyLimit, Cors, Limits, Phase, Priority, RequestTransform, ResponseTransform, Shed, Subject, Verdict,
+    Addresses, BodyLimit, Cors, HeadLimit, Limits, Phase, Priority, RequestTransform, ResponseTransform, Shed, Subject,
+    Verdict,
 };
 use service::Features;
 use web::{CredentialKind, Principal};
@@ -44,6 +45,7 @@ pub(crate) struct Steps {
     pub need: Need,
     pub feature: Option<Arc<str>>,
     pub timeout: Option<Duration>,
+    pub head_limit: Option<HeadLimit>,
     pub body_limit: BodyLimit,
     pub addresses: Option<Arc<Addresses>>,
     pub cors: Option<Arc<Cors>>,

@@ -8,10 +8,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use kernel::{Error, Result, TenantId, Timestamp};
-use metering::{
-    Budget, Ledger, MemoryLedger, Outcome, Per, Period, Reservation, ReservationId, Spent, Unit, Usage, Wanted,
-};
+use kernel::{Error, Period, Result, TenantId, Timestamp};
+use metering::{Budget, Ledger, MemoryLedger, Outcome, Per, Reservation, ReservationId, Spent, Unit, Usage, Wanted};
 use store::Store;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -226,12 +224,7 @@ fn limit(budget: &Budget) -> Limit {
             Unit::Tokens => usage::Unit::Tokens,
             Unit::Nano => usage::Unit::Nano,
         },
-        period: match budget.period {
-            Period::Minute => usage::Period::Minute,
-            Period::Day => usage::Period::Day,
-            Period::Month => usage::Period::Month,
-            Period::Total => usage::Period::Total,
-        },
+        period: budget.period,
         most: budget.limit,
     }
 }
@@ -261,7 +254,7 @@ fn granted(reserved: Reserved) -> Result<Reservation> {
     match reserved {
         Reserved::Granted { answer } => Ok(Reservation { answer }),
         Reserved::Exhausted(Exhausted { budget, period, retry_after }) => {
-            let rate = period == usage::Period::Minute;
+            let rate = period == Period::Minute;
             let message = if rate { "too many tokens a minute" } else { "the budget for language models is used up" };
             let error = Error::limited("gateway.budget_exhausted", message)
                 .status_code(if rate { 429 } else { 402 })

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kernel::{Error, Rate, Result};
+use kernel::{Error, Period, Rate, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::format::Format;
-use crate::ledger::{Budget, Per, Period, Unit};
+use crate::ledger::{Budget, Per, Unit};
 use crate::usage::Price;
 
 /// The settings of a metering policy.

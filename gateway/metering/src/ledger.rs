@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use kernel::{RequestId, Result, TenantId};
+use kernel::{Period, RequestId, Result, TenantId};
 use serde::{Deserialize, Serialize};
 use web::{CredentialKind, Principal};
 
@@ -25,20 +25,6 @@ pub enum Per {
     Route,
     /// A route, whoever calls: what one tenant uses, others lack.
     SharedRoute,
-}
-
-/// How long what was used counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Period {
-    /// It wears off evenly over a minute: a rate.
-    Minute,
-    /// A day of UTC.
-    Day,
-    /// A month of UTC.
-    Month,
-    /// For ever.
-    Total,
 }
 
 /// What a budget counts.

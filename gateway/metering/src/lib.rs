@@ -1,7 +1,6 @@
 //! What calls to language models use and cost, counted while their answers pass: reserved before, settled after,
 //! cut off where the budget ends. Not for where prices come from, and not for who may call.
 
-mod account;
 mod call;
 mod config;
 mod estimate;
@@ -21,7 +20,7 @@ mod usage;
 pub use call::{Call, Counts, Metering, paced};
 pub use config::{BudgetConfig, Config, Pace, Plan, PriceConfig};
 pub use format::Format;
-pub use ledger::{Budget, Caller, Ledger, Per, Period, Reservation, ReservationId, Unit, Wanted};
+pub use ledger::{Budget, Caller, Ledger, Per, Reservation, ReservationId, Unit, Wanted};
 pub use memory::MemoryLedger;
 pub use totals::Totals;
 pub use usage::{Outcome, Price, Spent, Usage};

@@ -6,10 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use kernel::{Clock, Error, Result, TenantId, Timestamp};
+use kernel::{Account, Clock, Error, Period, Result, TenantId, Timestamp};
 
-use crate::account::{Account, seconds_left};
-use crate::ledger::{Budget, Caller, Ledger, Per, Period, Reservation, ReservationId, Unit, Wanted};
+use crate::ledger::{Budget, Caller, Ledger, Per, Reservation, ReservationId, Unit, Wanted};
 use crate::totals::Totals;
 use crate::usage::{Outcome, Spent, Usage};
 
@@ -106,7 +105,7 @@ fn exhausted(budget: &Budget, now: Timestamp) -> Error {
     let error = Error::limited("gateway.budget_exhausted", message)
         .status_code(if rate { 429 } else { 402 })
         .context(format!("budget {}", budget.name));
-    match seconds_left(budget.period, now) {
+    match budget.period.seconds_left(now) {
         Some(seconds) => error.retry_after(seconds),
         None => error,
     }
@@ -240,7 +239,7 @@ impl Book {
         if self.accounts.len() > MANY {
             self.accounts.retain(|_, (budget, account)| {
                 account.roll(budget.period, budget.limit, now);
-                !account.is_empty()
+                (account.used, account.reserved) != (0, 0)
             });
         }
     }

@@ -8,7 +8,6 @@ mod addresses;
 mod body_limit;
 mod cors;
 mod fault;
-mod hygiene;
 mod json;
 mod limits;
 mod shedder;
@@ -19,7 +18,6 @@ pub use addresses::{Addresses, AddressesConfig};
 pub use body_limit::{BodyLimit, BodyLimitConfig, HeadLimit, HeadLimitConfig};
 pub use cors::{Cors, CorsConfig};
 pub use fault::{BodyFault, FaultWatch};
-pub use hygiene::{Hygiene, HygieneConfig, strip_hop_by_hop};
 pub use limits::{
     Absent, Fields, LimitConfig, LimitUse, Limiter, LimiterConfig, Limits, OnRedisLoss, Phase, Store, Subject, Verdict,
 };

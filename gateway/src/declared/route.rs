@@ -1,7 +1,7 @@
 //! A declared route: which requests it takes, where they go, and what they walk through. Not for what
 //! its names mean: they are looked up when the plan is compiled.
 
-use policies::Priority;
+use policies::{HeadLimitConfig, Priority};
 use serde::Deserialize;
 
 /// One `[[routes]]` entry.
@@ -46,6 +46,8 @@ pub struct RouteEntry {
     pub body_limit_bytes: Option<u64>,
     /// The largest body that an answer may have, in bytes.
     pub response_limit_bytes: Option<u64>,
+    /// How large the head of a request may be; over what `server.limits` says for all.
+    pub head: Option<HeadLimitConfig>,
     /// Whether a failed attempt may be made again; only where the method allows it.
     pub retry: Option<bool>,
     /// Whether the upstream keeps the promise of an Idempotency-Key, so that a POST with one may be made again.

@@ -118,23 +118,7 @@ impl<S> FrameGuard<S> {
     }
 
     fn wrote(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        match &written {
-            Poll::Pending => {
-                let now = Instant::now();
-                let until = self.writes.wait(now);
-                if now >= until {
-                    let message = "the client takes nothing of what is sent to it";
-                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, message)));
-                }
-                self.link.await_write(Some(until));
-            }
-            Poll::Ready(Ok(count)) if self.writes.waits() => {
-                self.writes.came(*count, Instant::now);
-                self.link.await_write(None);
-            }
-            Poll::Ready(_) => {}
-        }
-        written
+        self.writes.wrote(&self.link, written)
     }
 }
 

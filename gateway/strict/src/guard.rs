@@ -121,24 +121,7 @@ impl Guard {
 
     /// Takes note of how a write went; a client that takes nothing, or too little, ends in an error.
     pub fn wrote(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        match &written {
-            Poll::Pending => {
-                // A WebSocket may be silent; what is behind it looks after that.
-                let now = Instant::now();
-                let until = self.writes.wait(now);
-                if now >= until {
-                    let message = "the client takes nothing of what is sent to it";
-                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, message)));
-                }
-                self.link.await_write(Some(until));
-            }
-            Poll::Ready(Ok(count)) if self.writes.waits() => {
-                self.writes.came(*count, Instant::now);
-                self.link.await_write(None);
-            }
-            Poll::Ready(_) => {}
-        }
-        written
+        self.writes.wrote(&self.link, written)
     }
 
     /// Passes on what may be; returns whether there was anything.

@@ -1,9 +1,13 @@
 //! How long may be waited for a peer: a bucket of patience that waiting empties and bytes fill, so that both a
 //! stop and a trickle end. Not for timers.
 
+use std::io;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::link::Link;
 
 /// Patience with one direction of one connection.
 #[derive(Clone, Debug)]
@@ -48,6 +52,28 @@ impl Pace {
             let gained = Duration::from_nanos((bytes as u64).saturating_mul(1_000_000_000) / self.bytes_per_second);
             self.left = self.most.min(self.left + gained);
         }
+    }
+
+    /// Takes note of how a write went; a client that takes nothing, or too little, ends in an error. A WebSocket
+    /// may be silent; what is behind it looks after that.
+    pub(crate) fn wrote(&mut self, link: &Link, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &written {
+            Poll::Pending => {
+                let now = Instant::now();
+                let until = self.wait(now);
+                if now >= until {
+                    let message = "the client takes nothing of what is sent to it";
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, message)));
+                }
+                link.await_write(Some(until));
+            }
+            Poll::Ready(Ok(count)) if self.waits() => {
+                self.came(*count, Instant::now);
+                link.await_write(None);
+            }
+            Poll::Ready(_) => {}
+        }
+        written
     }
 
     /// Begins anew.

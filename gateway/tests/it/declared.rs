@@ -89,6 +89,7 @@ path = "/small"
 upstream = "origin"
 access = "public"
 body_limit_bytes = 8
+head = { header_value_bytes = 64 }
 [[routes]]
 path = "/away"
 upstream = "away"
@@ -206,6 +207,7 @@ async fn limits_sizes_and_pages_of_other_origins_are_met_before_the_origin() {
     assert!(!statuses[2].header("retry-after").is_empty());
     assert_eq!(front.send("POST", "/small", &[], "12345678").await.status, 200);
     assert_eq!(front.send("POST", "/small", &[], "123456789").await.status, 413);
+    assert_eq!(front.send("POST", "/small", &[("x-long", &"x".repeat(65))], "1").await.status, 431);
 
     let page = ("origin", "https://app.example");
     let asks = [page, ("access-control-request-method", "GET")];

@@ -4,6 +4,7 @@
 //! Not for: input or output of any kind. Nothing here opens a file, a socket or a database; the
 //! SeaORM traits are implemented so that a typed id can be a column, no more.
 
+mod account;
 mod amount;
 mod answer;
 mod clock;
@@ -13,6 +14,7 @@ mod error;
 mod id;
 mod text;
 
+pub use account::{Account, Period};
 pub use amount::{Money, Quantity, Rate};
 pub use answer::Answer;
 pub use clock::{Clock, Timestamp};

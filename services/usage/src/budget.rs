@@ -1,7 +1,7 @@
 //! A budget of the tenant's own: what may be used of language models, by whom, in which time. Not for what was used:
 //! see `counter`.
 
-use kernel::{Error, Id, IdKind, Result, TenantId, Text, Timestamp};
+use kernel::{Error, Id, IdKind, Period, Result, TenantId, Text, Timestamp};
 use sea_orm::entity::prelude::*;
 use sea_orm::{ActiveValue::Set, sea_query::Order};
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use service::{Field, FieldKind, Permissions, Resource, Shape, Spec, UpdateVerb};
 use store::Writer;
 use utoipa::ToSchema;
 
-use crate::call::{Limit, Per, Period, Unit};
+use crate::call::{Limit, Per, Unit};
 use crate::counter::Rule;
 
 /// How many budgets a tenant may have: each that is on is looked at by every call.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kernel::{Rate, TenantId};
+use kernel::{Period, Rate, TenantId};
 use sea_orm::{DeriveActiveEnum, EnumIter};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -28,22 +28,6 @@ pub enum Per {
     Credential,
     /// The organisation on a route.
     Route,
-}
-
-/// How long what was used counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, EnumIter, DeriveActiveEnum)]
-#[serde(rename_all = "snake_case")]
-#[schema(as = UsageBudgetPeriod)]
-#[sea_orm(rs_type = "String", db_type = "Text", rename_all = "snake_case")]
-pub enum Period {
-    /// It wears off evenly over a minute: a rate.
-    Minute,
-    /// A day of UTC.
-    Day,
-    /// A month of UTC.
-    Month,
-    /// For ever.
-    Total,
 }
 
 /// What a budget counts.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use kernel::Result;
+use kernel::{Period, Result};
 use sea_orm::sea_query::ExprTrait as _;
 use sea_orm::{
     ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _,
@@ -12,7 +12,6 @@ use sea_orm::{
 use store::{Purpose, Store};
 use tasks::Scheduled;
 
-use crate::call::Period;
 use crate::record::State;
 use crate::{counter, record};
 

@@ -1,9 +1,9 @@
 //! What was used and is reserved of a budget: one row for each budget and whom it is for, found by its key and
-//! changed under its lock, so that nothing is ever summed up to decide. Not for the arithmetic: see `account`.
+//! changed under its lock, so that nothing is ever summed up to decide. Not for the arithmetic: see `kernel::Account`.
 
 use std::collections::BTreeMap;
 
-use kernel::{Error, Id, IdKind, PermissionSet, Result, TenantId, Timestamp};
+use kernel::{Account, Error, Id, IdKind, Period, PermissionSet, Result, TenantId, Timestamp};
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, Order};
@@ -11,9 +11,8 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use store::{Event, Store, Writer};
 
-use crate::account::{Account, telling_at};
 use crate::budget::BudgetId;
-use crate::call::{Limit, Per, Period, Unit, Wanted};
+use crate::call::{Limit, Per, Unit, Wanted};
 
 /// A row of the table; its id is made of what it counts.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -235,7 +234,9 @@ pub(crate) async fn write(writer: &mut Writer<'_>, held: &Held) -> Result<()> {
 /// Tells administrators that a budget had no room, once in its period; says whether it was told now.
 pub(crate) async fn tell(writer: &mut Writer<'_>, held: &Held, name: &str) -> Result<bool> {
     let row = &held.row;
-    let period = telling_at(row.period, writer.now());
+    // Of a rate once a day, for it comes back within a minute.
+    let told = if row.period == Period::Minute { Period::Day } else { row.period };
+    let period = told.at(writer.now());
     if row.told == Some(period) {
         return Ok(false);
     }

@@ -2,7 +2,6 @@
 //! tenant's tables, budgets of the tenant's own, figures. This file is the manifest. Not for reading answers and
 //! counting tokens, which the gateway's metering does, and not for invoices.
 
-mod account;
 mod again;
 mod budget;
 mod call;
@@ -26,7 +25,7 @@ use store::Constraint;
 use tasks::Schedule;
 
 pub use budget::Budget;
-pub use call::{Exhausted, Limit, Outcome, Per, Period, Price, Reserved, Spent, Tokens, Unit, Wanted};
+pub use call::{Exhausted, Limit, Outcome, Per, Price, Reserved, Spent, Tokens, Unit, Wanted};
 pub use extend::extend;
 pub use record::{Record, RecordId};
 pub use reserve::reserve;

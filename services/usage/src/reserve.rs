@@ -5,7 +5,6 @@ use kernel::{Answer, Error, PermissionSet, Result};
 use sea_orm::ActiveValue::Set;
 use store::{Store, Writer};
 
-use crate::account::seconds_left;
 use crate::call::{Amounts, Exhausted, Reserved, Unit, Wanted};
 use crate::counter::{self, Held, Rule, stored_text};
 use crate::record::{self, Hold, State};
@@ -78,7 +77,7 @@ async fn refuse(mut writer: Writer<'_>, held: &Held, rule: &Rule) -> Result<Rese
     let exhausted = Exhausted {
         budget: rule.limit.name.to_string(),
         period: rule.limit.period,
-        retry_after: seconds_left(rule.limit.period, writer.now()),
+        retry_after: rule.limit.period.seconds_left(writer.now()),
     };
     if counter::tell(&mut writer, held, &rule.limit.name).await? {
         writer.commit(Answer::no_content()).await?;

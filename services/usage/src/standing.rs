@@ -1,7 +1,7 @@
 //! A budget with how far it is used up. Not for single calls: see `records`.
 
 use axum::extract::State;
-use kernel::{Answer, Timestamp};
+use kernel::{Account, Answer, Timestamp};
 use sea_orm::ColumnTrait as _;
 use sea_orm::sea_query::Order;
 use serde::Serialize;
@@ -10,7 +10,6 @@ use store::not_found;
 use utoipa::ToSchema;
 use web::{Caller, Path};
 
-use crate::account::Account;
 use crate::budget::{self, Budget, BudgetId};
 use crate::counter::{Column, Entity, Model};
 

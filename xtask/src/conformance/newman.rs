@@ -33,14 +33,7 @@ pub fn run(arguments: &[String]) -> Outcome {
         "operatorToken": operator,
         "webhookUrl": WEBHOOKS,
     }))?;
-    let output = server.output()?;
-    server.stop()?;
-    workspace::print(&tally.report());
-    tally.verdict(sent)?;
-    subject::quiet(&output, &operator)?;
-    // A failed run leaves the data and, beside it, the log.
-    let _ = std::fs::remove_dir_all(&folder);
-    Ok(())
+    subject::conclude(server, &tally, sent, &operator, &folder)
 }
 
 /// Returns how many requests of a collection are sent: all but those with a reason not to be.

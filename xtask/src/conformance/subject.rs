@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::tally::Tally;
 use crate::budget::server::Server;
 use crate::workspace::{self, Outcome, cargo};
 
@@ -39,6 +40,18 @@ pub fn sign_in(server: &Server) -> Outcome<Value> {
 pub fn operator_token(folder: &Path) -> Outcome<String> {
     let token = std::fs::read_to_string(folder.join("operator.token"));
     token.map(|token| token.trim().to_owned()).map_err(|error| format!("no operator token: {error}"))
+}
+
+/// Ends a suite that had one server: all checks ran and passed, and the log is quiet. What failed leaves the
+/// data and, beside it, the log.
+pub fn conclude(server: Server, tally: &Tally, checks: usize, operator: &str, folder: &Path) -> Outcome<()> {
+    let output = server.output()?;
+    server.stop()?;
+    workspace::print(&tally.report());
+    tally.verdict(checks)?;
+    quiet(&output, operator)?;
+    let _ = std::fs::remove_dir_all(folder);
+    Ok(())
 }
 
 fn build() -> Outcome<PathBuf> {

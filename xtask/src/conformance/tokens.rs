@@ -32,14 +32,7 @@ pub fn run(arguments: &[String]) -> Outcome {
         "operatorToken": operator,
         "signedIn": signed_in,
     }))?;
-    let output = server.output()?;
-    server.stop()?;
-    workspace::print(&tally.report());
-    tally.verdict(CHECKS)?;
-    subject::quiet(&output, &operator)?;
-    // A failed run leaves the data and, beside it, the log.
-    let _ = std::fs::remove_dir_all(&folder);
-    Ok(())
+    subject::conclude(server, &tally, CHECKS, &operator, &folder)
 }
 
 #[cfg(test)]

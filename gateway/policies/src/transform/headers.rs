@@ -1,5 +1,5 @@
 //! Changes of header fields, in this order whatever the file's: rename, remove, set, add. Framing and hop-by-hop
-//! fields are not for changing. Not for the headers that tell services who is asking: those are `hygiene`'s.
+//! fields are not for changing. Not for the headers that tell services who is asking: those the door sets.
 
 use std::collections::BTreeMap;
 

@@ -6,10 +6,10 @@ automod::dir!("tests/it");
 use std::time::Duration;
 
 use http::Method;
-use kernel::Rate;
+use kernel::{Period, Rate};
 use serde_json::{Value, json};
 use testkit::{TestApp, TestResponse, TestTenant};
-use usage::{Limit, Outcome, Per, Period, Price, RecordId, Reserved, Spent, Tokens, Unit, Wanted};
+use usage::{Limit, Outcome, Per, Price, RecordId, Reserved, Spent, Tokens, Unit, Wanted};
 
 const BUDGETS: &str = "/api/v1/usage/budgets";
 const RECORDS: &str = "/api/v1/usage/records";

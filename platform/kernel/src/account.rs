@@ -1,57 +1,81 @@
-//! What one subject of one budget has used and reserved. Plain arithmetic with a clock that is passed in. Not for
-//! who asks, and not for rows: see `counter`.
+//! What was used and reserved of an allowance in a period. Plain arithmetic with a clock that is passed in. Not for
+//! whose it is, and not for keeping it.
 
-use kernel::Timestamp;
+use jiff::tz::TimeZone;
+use sea_orm::entity::prelude::*;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use crate::call::Period;
+use crate::clock::Timestamp;
 
 const MINUTE: i64 = 60_000_000;
 const DAY: i64 = 86_400_000_000;
 
-/// An account.
+/// How long what was used counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema, EnumIter, DeriveActiveEnum)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = UsageBudgetPeriod)]
+#[sea_orm(rs_type = "String", db_type = "Text", rename_all = "snake_case")]
+pub enum Period {
+    /// It wears off evenly over a minute: a rate.
+    Minute,
+    /// A day of UTC.
+    Day,
+    /// A month of UTC.
+    Month,
+    /// For ever.
+    Total,
+}
+
+impl Period {
+    /// Names the period that a moment lies in: a rate has moments, a day and a month a number.
+    pub fn at(self, now: Timestamp) -> i64 {
+        match self {
+            Self::Minute => now.0,
+            Self::Day => now.0.div_euclid(DAY),
+            Self::Month => month(now),
+            Self::Total => 0,
+        }
+    }
+
+    /// Returns in how many seconds it gives something back; nothing where that is not worth waiting for.
+    pub fn seconds_left(self, now: Timestamp) -> Option<u32> {
+        let left = match self {
+            Self::Minute => 10,
+            Self::Day => (DAY - now.0.rem_euclid(DAY)).div_euclid(1_000_000) + 1,
+            Self::Month | Self::Total => return None,
+        };
+        u32::try_from(left).ok()
+    }
+}
+
+/// Returns the number of the month.
+fn month(now: Timestamp) -> i64 {
+    let moment = jiff::Timestamp::from_microsecond(now.0).unwrap_or_default();
+    let date = moment.to_zoned(TimeZone::UTC).date();
+    i64::from(date.year()) * 12 + i64::from(date.month())
+}
+
+/// What was used and reserved of an allowance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Account {
+pub struct Account {
+    /// What was used in the period.
     pub used: i64,
+    /// What is held for what goes on.
     pub reserved: i64,
     /// The day or month that `used` belongs to; of a rate, when it was last looked at.
     pub at: i64,
 }
 
-/// Names the period that a moment lies in.
-pub(crate) fn period_at(period: Period, now: Timestamp) -> i64 {
-    let day = now.0.div_euclid(DAY);
-    match period {
-        Period::Minute => now.0,
-        Period::Day => day,
-        Period::Month => month(day),
-        Period::Total => 0,
-    }
-}
-
-/// Names the time in which people are told once: of a rate a day, for it comes back within a minute.
-pub(crate) fn telling_at(period: Period, now: Timestamp) -> i64 {
-    period_at(if period == Period::Minute { Period::Day } else { period }, now)
-}
-
-/// Returns the number of the month that a day since 1970 lies in (Howard Hinnant's `civil_from_days`).
-fn month(day: i64) -> i64 {
-    let shifted = day + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let of_era = shifted.rem_euclid(146_097);
-    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    (era * 400 + year) * 12 + from_march + 2
-}
-
 impl Account {
+    /// Returns an account that nothing was used of.
     pub fn new(period: Period, now: Timestamp) -> Self {
-        Self { used: 0, reserved: 0, at: period_at(period, now) }
+        Self { used: 0, reserved: 0, at: period.at(now) }
     }
 
     /// Forgets what no longer counts.
     pub fn roll(&mut self, period: Period, most: i64, now: Timestamp) {
-        let here = period_at(period, now);
+        let here = period.at(now);
         if period == Period::Minute {
             let passed = here.saturating_sub(self.at).clamp(0, MINUTE);
             let worn = i128::from(most) * i128::from(passed) / i128::from(MINUTE);
@@ -65,7 +89,7 @@ impl Account {
         }
     }
 
-    /// Returns what is left.
+    /// Returns what is left of so much.
     pub fn left(&self, most: i64) -> i64 {
         most.saturating_sub(self.used).saturating_sub(self.reserved).max(0)
     }
@@ -74,19 +98,9 @@ impl Account {
     pub fn counts(&self, period: Period, entered: Timestamp, now: Timestamp) -> bool {
         match period {
             Period::Minute => now.0.saturating_sub(entered.0) < MINUTE,
-            other => period_at(other, entered) == self.at,
+            other => other.at(entered) == self.at,
         }
     }
-}
-
-/// Returns in how many seconds a period gives something back; nothing where that is not worth waiting for.
-pub(crate) fn seconds_left(period: Period, now: Timestamp) -> Option<u32> {
-    let left = match period {
-        Period::Minute => 10,
-        Period::Day => (DAY - now.0.rem_euclid(DAY)).div_euclid(1_000_000) + 1,
-        Period::Month | Period::Total => return None,
-    };
-    u32::try_from(left).ok()
 }
 
 #[cfg(test)]
@@ -99,11 +113,13 @@ mod tests {
 
     #[test]
     fn months_are_those_of_the_calendar() {
-        let number = |text| period_at(Period::Month, at(text));
+        let number = |text| Period::Month.at(at(text));
         for (last, first) in [
             ("2026-01-31T23:59:59Z", "2026-02-01T00:00:00Z"),
             ("2024-02-29T23:59:59Z", "2024-03-01T00:00:00Z"),
             ("2025-12-31T23:59:59Z", "2026-01-01T00:00:00Z"),
+            ("2000-02-29T12:00:00Z", "2000-03-01T00:00:00Z"),
+            ("1969-12-31T23:59:59Z", "1970-01-01T00:00:00Z"),
         ] {
             assert_eq!(number(last) + 1, number(first), "{last}");
         }
