@@ -9,14 +9,15 @@ use axum::response::{IntoResponse as _, Response};
 use http::header::{ALLOW, CONNECTION, SEC_WEBSOCKET_VERSION, UPGRADE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, StatusCode};
 use http_body::Body as _;
-use kernel::{Error, TenantId};
-use policies::Verdict;
+use kernel::{Error, Result, TenantId};
+use policies::{Prepared, Verdict};
 use service::Shape;
 use telemetry::Span;
 use web::{CORRELATION_ID_HEADER, ClientAddress, Problem, REQUEST_ID_HEADER, RequestIds};
 
 use crate::metrics::RouteMetrics;
 use crate::plan::Route;
+use crate::steps::Steps;
 use crate::trail::{Ended, Trail};
 use crate::upgrade::Upgrade;
 use crate::{front, gate, shape};
@@ -42,16 +43,26 @@ pub(crate) struct Walk {
     pub client: Option<ClientAddress>,
     /// What is written down of it.
     pub trail: Trail,
+    /// Its span, where it is recorded.
+    pub span: Option<Span>,
+}
+
+/// Walks what a target has answered back through its route's steps: the stand-in, the size, the transformation.
+pub(crate) fn back(steps: &Steps, method: &Method, shown: Prepared, answered: Result<Response>) -> Result<Response> {
+    let response = match (answered, &steps.fallback) {
+        (Err(error), Some(fallback)) if error.status() >= 500 => fallback.degraded(&error),
+        (Ok(response), Some(fallback)) if response.status().is_server_error() => fallback.degraded_by(&response),
+        (answered, _) => answered?,
+    };
+    let response = steps.body_limit.response(method, response)?;
+    match &steps.response {
+        Some(transform) => transform.apply(method, shown, response),
+        None => Ok(response),
+    }
 }
 
 /// Writes the answer as the client gets it.
-pub(crate) async fn finish(
-    walk: Walk,
-    answered: Response,
-    public: bool,
-    span: Option<Span>,
-    unmatched: &RouteMetrics,
-) -> Response {
+pub(crate) async fn finish(walk: Walk, answered: Response, public: bool, unmatched: &RouteMetrics) -> Response {
     let cache = answered.extensions().get().copied();
     let response = web::render(answered, &walk.ids);
     let shape = walk.route.as_ref().map_or(Shape::Plain, |route| route.shape);
@@ -96,7 +107,7 @@ pub(crate) async fn finish(
         bytes: response.body().size_hint().exact(),
         cache,
     };
-    walk.trail.ended(span, &ended);
+    walk.trail.ended(walk.span, &ended);
     response
 }
 

@@ -9,6 +9,8 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use kernel::{Error, Result};
 
+use crate::tls::OverTls;
+
 /// The cookie that holds an access token.
 const NAME: &str = "__Host-portico";
 const TICKET: &str = "ticket=";
@@ -45,8 +47,8 @@ impl PublicOrigin {
     }
 
     /// Says whether a page of ours sent the request: its origin says so; for a read, where there is no
-    /// origin, the browser does.
-    fn is_own(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> bool {
+    /// origin, the browser does. Where the browser came over TLS, a page that did not may be anybody's.
+    fn is_own(&self, method: &Method, uri: &Uri, headers: &HeaderMap, secure: bool) -> bool {
         let mut sent = headers.get_all(ORIGIN).iter();
         let Some(origin) = sent.next() else {
             let site = headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "same-origin");
@@ -61,14 +63,15 @@ impl PublicOrigin {
         }
         let named = headers.get(HOST).and_then(|host| host.to_str().ok());
         let host = uri.authority().map(http::uri::Authority::as_str).or(named);
-        let shown = origin.strip_prefix("https://").or(origin.strip_prefix("http://"));
+        let plain = origin.strip_prefix("http://").filter(|_| !secure);
+        let shown = origin.strip_prefix("https://").or(plain);
         matches!((host, shown), (Some(host), Some(shown)) if host.eq_ignore_ascii_case(shown))
     }
 
     /// Refuses what another site's page may have sent with our cookie: changes, and connections that stay.
-    fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap, live: bool) -> Result<()> {
+    fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap, live: bool, secure: bool) -> Result<()> {
         let harmless = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) && !live;
-        if harmless || self.is_own(method, uri, headers) {
+        if harmless || self.is_own(method, uri, headers, secure) {
             return Ok(());
         }
         let message = "with the cookie this takes a request from a page of this server: send its Origin";
@@ -104,7 +107,8 @@ pub(crate) fn take(request: &mut Request, origin: &PublicOrigin, live: bool, han
         return Ok(Brought::Ticket { ticket, path: request.uri().path().to_owned() });
     }
     let Some(token) = cookie? else { return Ok(Brought::Nothing) };
-    origin.check(request.method(), request.uri(), request.headers(), live)?;
+    let secure = request.extensions().get::<OverTls>().is_some();
+    origin.check(request.method(), request.uri(), request.headers(), live, secure)?;
     Ok(Brought::Cookie(token))
 }
 
@@ -212,7 +216,7 @@ mod tests {
         let by_host = PublicOrigin::default();
         let uri: Uri = "/a".parse().expect("a target");
         let check = |origin: &PublicOrigin, method: &Method, live: bool, lines: &[(&str, &str)]| {
-            origin.check(method, &uri, &headers(lines), live).is_ok()
+            origin.check(method, &uri, &headers(lines), live, false).is_ok()
         };
         let (from, foreign, null) =
             (("origin", "https://portico.example"), ("origin", "https://evil.example"), ("origin", "null"));
@@ -237,6 +241,11 @@ mod tests {
             }
             assert!(!check(origin, &Method::DELETE, false, &[host, same]), "a change says its origin");
         }
+        let over_tls = |scheme: &str| {
+            let sent = headers(&[host, ("origin", &format!("{scheme}://portico.example"))]);
+            by_host.check(&Method::POST, &uri, &sent, false, true).is_ok()
+        };
+        assert!(over_tls("https") && !over_tls("http"), "a page that came without TLS");
         assert!(!check(&own, &Method::POST, false, &[("host", "evil.example"), foreign]));
         for wrong in ["portico.example", "ftp://a", "https://a/b", "https://u@a", "https://"] {
             assert!(PublicOrigin::parse(wrong).is_err(), "{wrong}");

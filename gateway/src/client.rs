@@ -29,7 +29,8 @@ impl TrustedProxies {
         list.iter().map(|text| network(text.as_ref())).collect::<Result<_>>().map(Self)
     }
 
-    fn trust(&self, address: IpAddr) -> bool {
+    /// Says whether an address is one of ours.
+    pub(crate) fn trust(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
     }
 

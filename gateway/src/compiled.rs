@@ -72,6 +72,12 @@ impl DeclaredRoute {
         }
     }
 
+    /// Says what is wrong with a part of its composition.
+    pub(crate) fn wrong_part(&self, composition: &str, part: &str, reason: &str) -> Error {
+        let section = format!("{composition}.parts.{part}");
+        self.source.wrong_in("compositions", &section, &format!("the part {part} of {composition}: {reason}"))
+    }
+
     /// Adds the place in the file to what is wrong.
     pub(crate) fn wrong(&self, error: Error) -> Error {
         self.source.wrong(self.at, error.message())

@@ -2,15 +2,16 @@
 //! stream: hyper keeps two buffers of 8 KiB as long as a connection lasts, and an idle stream needs none
 //! (decision 0017). Not for what is streamed, and not for HTTP/2, whose streams share a connection.
 
+mod lent;
+
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -21,14 +22,17 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use strict_http::{FrameGuard, Guard, Link, Watchdog};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::AsyncReadExt as _;
 
+use crate::detach::lent::{Borrowed, Lent, Loan};
 use crate::front;
+use crate::wire::Wire;
 
 /// For how long, and how much, is read on from a client that was refused.
 const REFUSED_WAIT: Duration = Duration::from_secs(2);
 const REFUSED_LEFT: usize = 1024 * 1024;
+/// For how long is read on from a client whose connection ends because the server stops.
+const STOPPING_WAIT: Duration = Duration::from_secs(1);
 
 /// Where a connection's service leaves the answer that hyper shall not send, and where the socket
 /// comes back to.
@@ -42,21 +46,6 @@ pub(crate) struct Desk {
     /// How many requests hyper has handed out, and how many of them are not answered.
     asked: Rc<Cell<u64>>,
     working: Rc<Cell<u64>>,
-}
-
-/// What is known of a socket that hyper has. hyper wants it to be `Send`.
-#[derive(Default)]
-struct Loan {
-    /// Whether hyper holds bytes that the socket would not take.
-    blocked: AtomicBool,
-    returned: Mutex<Option<TcpStream>>,
-}
-
-/// A socket as hyper gets it: it is read through a guard, and when hyper drops it, it comes back open.
-pub(crate) struct Lent {
-    stream: Option<TcpStream>,
-    guard: Guard,
-    loan: Arc<Loan>,
 }
 
 /// A request that is being answered.
@@ -111,14 +100,14 @@ impl Desk {
     }
 
     /// Returns the socket as hyper shall have it.
-    pub(crate) fn lend(&self, stream: TcpStream) -> TokioIo<Lent> {
+    pub(crate) fn lend(&self, wire: Wire) -> TokioIo<Lent> {
         let guard = Guard::new(&self.limits, &self.link);
-        TokioIo::new(Lent { stream: Some(stream), guard, loan: self.loan.clone() })
+        TokioIo::new(Lent::new(Borrowed::new(wire, &self.loan), guard))
     }
 
-    /// Returns the socket as hyper shall have it for HTTP/2; it does not come back.
-    pub(crate) fn lend_http2(&self, stream: TcpStream) -> TokioIo<FrameGuard<TcpStream>> {
-        TokioIo::new(FrameGuard::new(stream, &self.limits, &self.link))
+    /// Returns the socket as hyper shall have it for HTTP/2.
+    pub(crate) fn lend_http2(&self, wire: Wire) -> TokioIo<FrameGuard<Borrowed>> {
+        TokioIo::new(FrameGuard::new(Borrowed::new(wire, &self.loan), &self.limits, &self.link))
     }
 
     /// Takes a request from hyper.
@@ -163,21 +152,32 @@ impl Desk {
         }
     }
 
-    /// Closes a socket that hyper has dropped. Who is refused may still be sending, and would not see the answer
-    /// if nobody read on.
-    pub(crate) async fn close(&self) {
-        let Some(mut stream) = self.take_back().filter(|_| self.link.has_refused()) else { return };
+    /// Whether a request has come.
+    pub(crate) fn was_asked(&self) -> bool {
+        self.asked.get() > 0
+    }
+
+    /// Closes a socket that hyper has dropped. Who is refused, or learns that the server stops, may still be
+    /// sending: if nobody read on, the kernel would reset the connection, and with it what was answered (RFC 9112,
+    /// section 9.6).
+    pub(crate) async fn close(&self, stopping: bool) {
+        let Some(mut wire) = self.take_back() else { return };
+        let wait = match (self.link.has_refused(), stopping) {
+            (true, _) => REFUSED_WAIT,
+            (false, true) => STOPPING_WAIT,
+            (false, false) => return,
+        };
         let read_on = async {
             let mut left = REFUSED_LEFT;
             let mut room = [0; 2048];
             while left > 0 {
-                match stream.read(&mut room).await {
+                match wire.read(&mut room).await {
                     Ok(0) | Err(_) => return,
                     Ok(read) => left = left.saturating_sub(read),
                 }
             }
         };
-        let _ = tokio::time::timeout(REFUSED_WAIT, read_on).await;
+        let _ = tokio::time::timeout(wait, read_on).await;
     }
 
     /// Leaves an answer for whoever drives the connection, and never returns: hyper waits for an answer
@@ -214,66 +214,8 @@ impl Desk {
     }
 
     /// Returns the socket, after hyper has dropped it.
-    pub(crate) fn take_back(&self) -> Option<TcpStream> {
-        self.loan.returned.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-impl Lent {
-    fn stream(&mut self) -> Pin<&mut TcpStream> {
-        Pin::new(self.stream.as_mut().expect("the socket is there until this is dropped"))
-    }
-
-    fn note(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        self.loan.blocked.store(written.is_pending(), Ordering::Relaxed);
-        self.guard.wrote(written)
-    }
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        // Where nobody wants it back, as after an upgrade, it is closed with the loan.
-        *self.loan.returned.lock().unwrap_or_else(PoisonError::into_inner) = self.stream.take();
-    }
-}
-
-impl AsyncRead for Lent {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let Self { stream, guard, .. } = &mut *self;
-        let stream = stream.as_mut().expect("the socket is there until this is dropped");
-        guard.poll_read(Pin::new(stream), context, buffer)
-    }
-}
-
-impl AsyncWrite for Lent {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = self.stream().poll_write(context, bytes);
-        self.note(written)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        parts: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = self.stream().poll_write_vectored(context, parts);
-        self.note(written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.as_ref().is_some_and(AsyncWrite::is_write_vectored)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream().poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream().poll_shutdown(context)
+    pub(crate) fn take_back(&self) -> Option<Wire> {
+        self.loan.take_back()
     }
 }
 

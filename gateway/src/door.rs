@@ -110,6 +110,8 @@ impl Door {
             metering: lasting.metering().clone(),
             connections: connections.clone(),
             clock: clock.clone(),
+            arrivals: lasting.arrivals().clone(),
+            in_flight: parts.config.in_flight,
         };
         let (tracer, unmatched) = (lasting.tracer(), metrics.route("-", "any", "-"));
         Self { plan, parts, core, desk: Rc::new(desk), gauge: metrics.in_flight(), tracer, unmatched }
@@ -132,6 +134,7 @@ impl Door {
             told: Verdict::default(),
             client: None,
             trail: Trail::default(),
+            span: None,
         };
         // The signed context is read before internal headers are dropped.
         let signed = request.headers().get(&CONTEXT_HEADER).cloned();
@@ -140,12 +143,12 @@ impl Door {
         front::strip_internal(request.headers_mut());
         let upgrade = Upgrade::of(request.headers());
         front::strip_hop_by_hop(request.headers_mut());
-        let (trail, span) = Trail::enter(&self.tracer, &mut request);
-        (walk.trail, walk.client) = (trail, client);
+        (walk.trail, walk.span) = Trail::enter(&self.tracer, &mut request);
+        walk.client = client;
         let answered = self.walk(&mut walk, request, signed.as_ref(), client, &upgrade).await;
         let answered = answered.unwrap_or_else(|error| Problem::from(error).into_response());
         let public = matches!(self.parts.entry, Entry::Public(_));
-        answer::finish(walk, answered, public, span, &self.unmatched).await
+        answer::finish(walk, answered, public, &self.unmatched).await
     }
 
     async fn walk(
@@ -157,11 +160,13 @@ impl Door {
         upgrade: &Upgrade,
     ) -> Result<Response> {
         // One reading of the target, which is routed, authorised and handed on.
-        front::check_target(request.uri())?;
+        let escapes = front::check_target(request.uri())?;
         // A preflight asks about another method than its own.
         let asked = Cors::preflight_method(request.method(), request.headers());
         let method = asked.as_ref().unwrap_or(request.method());
-        let (route, path, parts) = match self.plan.find(host(&request), method, request.uri().path()) {
+        let found = self.plan.find(host(&request), method, request.uri().path());
+        found.takes(escapes)?;
+        let (route, path, parts) = match found {
             Found::Route { route, .. } if asked.is_some() && route.steps.cors.is_none() && route.method.is_some() => {
                 return Ok(answer::other_methods(request.method(), method.as_str()));
             }
@@ -203,11 +208,14 @@ impl Door {
             Entry::Public(_) => self.parts.connections.moment(),
             Entry::Internal(_) => self.parts.connections.moment_before(HEARD_LATE),
         };
-        let (mut caller, mut standing) = (None, None);
+        let (mut caller, mut standing, vouched) = (None, None, signed.is_some());
         if let Some((principal, until)) = self.parts.identify(&mut request, signed, &route).await? {
             walk.tenant = Some(principal.tenant);
             standing = Some(Standing { until, since });
             caller = Some(principal);
+        }
+        if let Some(span) = walk.trail.believe(&self.tracer, (vouched, caller.is_some()), walk.began, &mut request) {
+            walk.span = Some(span);
         }
 
         // What the caller may do, where nobody else would ask.
@@ -234,7 +242,10 @@ impl Door {
             standing.map(|standing| extensions.insert(standing));
             caller.as_deref().map(|caller| extensions.insert(caller.clone()));
         }
+        let secure = self.parts.is_secure(&request);
         let timeout = route.steps.timeout.unwrap_or(self.parts.config.timeout);
+        // Another gateway says how much time it has left, which is less than what it began with.
+        let timeout = self.parts.told_time(&request).map_or(timeout, |left| left.min(timeout));
         let errand = Errand {
             core: self.core.clone(),
             ids: walk.ids.clone(),
@@ -242,7 +253,7 @@ impl Door {
             caller,
             client,
             deadline: walk.began + timeout,
-            secure: false,
+            secure,
             upgrade: upgrade.wanted(),
             standing,
             desk: self.desk.clone(),
@@ -253,11 +264,12 @@ impl Door {
         let answered = match &errand.route.target {
             Target::Composition(recipe) => {
                 let Errand { core, ids, caller, client, secure, trail, .. } = errand.clone();
-                let behalf = Behalf { core, ids, caller, client, secure, trail };
-                self.compose(recipe, &behalf, parts, request.uri().query(), errand.deadline).await
+                let behalf = Behalf { core, ids, caller, client, secure, trail, headers: request.headers().clone() };
+                Box::pin(self.compose(recipe, &behalf, parts, request.uri().query(), errand.deadline)).await
             }
             _ => match &errand.route.steps.cache {
-                Some(policy) => self.kept(policy, &errand, request, path, &parts).await,
+                // In a box, as what few requests do is everywhere: each request has room for all of its future.
+                Some(policy) => Box::pin(self.kept(policy, &errand, request, path, &parts)).await,
                 None => errand.run(request, path).await,
             },
         };
@@ -271,21 +283,11 @@ impl Door {
         {
             admission.answered(Instant::now());
         }
-        let steps = &errand.route.steps;
-        let response = match (answered, &steps.fallback) {
-            (Err(error), Some(fallback)) if error.status() >= 500 => fallback.degraded(&error),
-            (Ok(response), Some(fallback)) if response.status().is_server_error() => fallback.degraded_by(&response),
-            (answered, _) => answered?,
-        };
-        let response = steps.body_limit.response(&walk.method, response)?;
-        match &steps.response {
-            Some(transform) => transform.apply(&walk.method, shown, response),
-            None => Ok(response),
-        }
+        answer::back(&errand.route.steps, &walk.method, shown, answered)
     }
 
     /// Answers from what is kept, or with what the target says.
-    async fn kept(
+    pub(crate) async fn kept(
         &self,
         policy: &Arc<http_cache::Policy>,
         errand: &Errand,
@@ -308,7 +310,7 @@ impl Door {
     }
 
     /// Renders what the transformations of request and answer show of the request.
-    fn prepare(
+    pub(crate) fn prepare(
         &self,
         route: &Route,
         request: &mut Request,

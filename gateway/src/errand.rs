@@ -12,12 +12,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use kernel::{Error, Result};
 use policies::{FaultWatch, Prepared};
 use service::Backend;
-use upstream::Call;
+use upstream::{Call, GRACE, Sender};
 use web::{
     CONTEXT_HEADER, CORRELATION_ID_HEADER, ClientAddress, Principal, REQUEST_ID_HEADER, RequestIds, SignedContext,
     Standing,
 };
 
+use crate::arrival::Arrival;
 use crate::plan::Route;
 use crate::server::Core;
 use crate::socket::{Opener, SocketDesk};
@@ -26,7 +27,8 @@ use crate::trail::{self, Trail};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// Whether the client came over TLS.
+pub(crate) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 /// Whose request it is, for upstreams that are no processes of Portico.
 pub(crate) const TENANT: HeaderName = HeaderName::from_static("x-tenant-id");
 /// Who asks.
@@ -61,20 +63,29 @@ pub(crate) struct Errand {
 impl Errand {
     /// Hands the request on and returns the head of the answer.
     pub(crate) async fn run(&self, request: Request, path: Option<String>) -> Result<Response> {
+        let sender = Sender::new(self.caller.as_ref().map(|caller| caller.tenant), self.client.map(|client| client.0));
+        let place = || self.desk.arrivals.enter(sender, self.desk.in_flight);
+        let (request, arrival) = Arrival::watch(request, place)?;
         match &self.route.target {
-            Target::Service(backend) => self.service(backend, request, path).await,
-            Target::Remote(target) => self.remote(target, request, path).await,
+            Target::Service(backend) => self.service(backend, request, path, &arrival).await,
+            Target::Remote(target) => Box::pin(self.remote(target, request, path)).await,
             Target::Upstream(target) => self.upstream(target, request, path).await,
             Target::Fixed(fixed) => Ok(fixed.response()),
             Target::Composition(_) => Err(Error::internal("a composition is the door's own work")),
         }
     }
 
-    async fn service(&self, backend: &Backend, mut request: Request, path: Option<String>) -> Result<Response> {
+    async fn service(
+        &self,
+        backend: &Backend,
+        mut request: Request,
+        path: Option<String>,
+        arrival: &Arrival,
+    ) -> Result<Response> {
         let path = path.unwrap_or_else(|| request.uri().path().to_owned());
         let span = self.trail.service(&self.route, request.headers_mut());
         let answered = tokio::time::timeout_at(self.deadline.into(), backend.call(request, &path)).await;
-        let answered = answered.unwrap_or_else(|_| Err(late()));
+        let answered = answered.unwrap_or_else(|_| Err(arrival.late()));
         trail::end_service(span, &answered);
         answered
     }
@@ -97,15 +108,18 @@ impl Errand {
         let call = Call {
             tenant: self.caller.as_ref().map(|caller| caller.tenant),
             client: self.client.map(|client| client.0),
+            live: self.route.live,
             retry: true,
             honours_idempotency_key: true,
+            own: true,
             upgrade: self.upgrade && self.route.live,
             observer: self.trail.observer(&self.route),
-            ..Call::until(self.deadline)
+            ..Call::until(self.deadline + GRACE)
         };
         if call.upgrade {
+            // When the credential ends, and whether another takes its place, is the service's affair.
             let address = self.client.map(|client| client.0);
-            let opener = Opener { caller: self.caller.as_ref(), standing, address };
+            let opener = Opener { caller: self.caller.as_ref(), standing: None, address };
             let request = Request::from_parts(parts, body);
             return target.socket.open(&self.desk, opener, self.core.client(), &target.upstream, request, &call).await;
         }
@@ -122,7 +136,7 @@ impl Errand {
             (request, watch) = transform.apply(self.prepared.clone(), request)?;
         }
         let answered = match &self.route.steps.meter {
-            Some(plan) => self.metered(plan, target, request, path).await,
+            Some(plan) => Box::pin(self.metered(plan, target, request, path)).await,
             None => self.send(target, request, path).await,
         };
         // A body that turned out to be no JSON is why the upstream gave up.
@@ -162,6 +176,7 @@ impl Errand {
         let call = Call {
             tenant: self.caller.as_ref().map(|caller| caller.tenant),
             client: self.client.map(|client| client.0),
+            live: self.route.live,
             retry: target.retry,
             honours_idempotency_key: target.honours_idempotency_key,
             hedge: target.hedge,
@@ -177,7 +192,7 @@ impl Errand {
             let address = self.client.map(|client| client.0);
             let opener = Opener { caller: self.caller.as_ref(), standing: self.standing, address };
             let request = Request::from_parts(parts, body);
-            return socket.open(&self.desk, opener, self.core.client(), to, request, &call).await;
+            return Box::pin(socket.open(&self.desk, opener, self.core.client(), to, request, &call)).await;
         }
         parts.extensions.clear();
         let answered = self.core.client().send(to, Request::from_parts(parts, body), &call).await;
@@ -200,16 +215,17 @@ impl Errand {
         }
         headers.remove(FORWARDED);
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static(if self.secure { "https" } else { "http" }));
-        let client = self.client.and_then(|client| HeaderValue::try_from(client.0.to_string()).ok());
+        let identities = self.core.identities();
+        let client = self.client.and_then(|client| identities.address(client.0));
         set(headers, FORWARDED_FOR, client);
         let via = if version == Version::HTTP_2 { "2 portico" } else { "1.1 portico" };
         headers.append(VIA, HeaderValue::from_static(via));
         headers.insert(REQUEST_ID_HEADER, self.id_values[0].clone());
         headers.insert(CORRELATION_ID_HEADER, self.id_values[1].clone());
-        let caller = self.caller.as_deref();
-        set(headers, TENANT, caller.and_then(|caller| HeaderValue::try_from(caller.tenant.to_string()).ok()));
-        set(headers, USER, caller.and_then(|caller| HeaderValue::try_from(caller.actor.to_string()).ok()));
-        set(headers, ROLE, caller.and_then(|caller| HeaderValue::from_str(&caller.role).ok()));
+        let caller = self.caller.as_ref().map(|caller| identities.of(caller)).unwrap_or_default();
+        for (name, value) in [TENANT, USER, ROLE].into_iter().zip(caller) {
+            set(headers, name, value);
+        }
         if !self.route.steps.forward_authorization {
             headers.remove(AUTHORIZATION);
         }
@@ -242,9 +258,4 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>) {
         Some(value) => drop(headers.insert(name, value)),
         None => drop(headers.remove(name)),
     }
-}
-
-fn late() -> Error {
-    let message = "the answer took too long; whether the change was made is not known";
-    Error::unavailable("gateway.timeout", message).status_code(504)
 }

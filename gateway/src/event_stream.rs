@@ -14,7 +14,8 @@ use http::{HeaderMap, HeaderValue};
 use http_body::Body as _;
 use kernel::{Clock, Timestamp};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
-use tokio::net::TcpStream;
+
+use crate::wire::Wire;
 
 /// How much is taken from the body before it is sent; a slow client costs that and one frame.
 const BATCH: usize = 4 * 1024;
@@ -23,7 +24,7 @@ const UNASKED: usize = 16 * 1024;
 
 /// An event stream on its way; ends when the body ends, the client goes away or the socket fails.
 pub(crate) struct EventStream<G> {
-    stream: TcpStream,
+    stream: Wire,
     body: Body,
     /// What has been taken from the body, and how much of it the socket has.
     taken: Vec<u8>,
@@ -37,7 +38,7 @@ pub(crate) struct EventStream<G> {
 
 impl<G> EventStream<G> {
     /// Begins with the answer's head. `open` is dropped at the end.
-    pub(crate) fn new(stream: TcpStream, answer: Response, open: G) -> Self {
+    pub(crate) fn new(stream: Wire, answer: Response, open: G) -> Self {
         let (mut parts, body) = answer.into_parts();
         parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
         let taken = head(&parts.headers, Clock::system().now());
@@ -91,7 +92,8 @@ impl<G> EventStream<G> {
             }
         }
         (self.taken, self.sent) = (Vec::new(), 0);
-        Poll::Ready(Ok(()))
+        // A session of TLS may hold what it has sealed.
+        Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn poll_stream(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -29,8 +29,10 @@ impl Plan {
     /// Says what a request would walk through.
     pub fn explain(&self, host: Option<&str>, method: &Method, path: &str) -> Result<Explained> {
         let target = path.parse().map_err(|_| Error::invalid("request.invalid_path", format!("{path} is no path")))?;
-        crate::front::check_target(&target)?;
-        let (route, upstream_path) = match self.find(host, method, target.path()) {
+        let escapes = crate::front::check_target(&target)?;
+        let found = self.find(host, method, target.path());
+        found.takes(escapes)?;
+        let (route, upstream_path) = match found {
             Found::Route { route, path, .. } => (route, path),
             Found::OtherMethods(known) => {
                 let message = format!("this path takes {known}, not {method}: 405");

@@ -3,12 +3,14 @@
 //! for routing.
 
 use axum::body::Body;
-use http::header::{CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName, Request, Uri, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use kernel::{Error, Result};
 use strict_http::{Config, Paced, Refusal};
+
+use crate::path::Escapes;
 
 /// The longest path and query that are taken.
 const TARGET_LIMIT: usize = 8 * 1024;
@@ -35,13 +37,14 @@ pub(crate) fn take_in(request: Request<Incoming>, limits: &Config) -> Request<Bo
     Request::from_parts(parts, body)
 }
 
-/// Says what is wrong with a request's target, if anything, or why the request was refused before.
-pub(crate) fn check_target(uri: &Uri) -> Result<()> {
+/// Says what is wrong with a request's target, if anything, or why the request was refused before. Returns the
+/// escapes in its path that only some routes take.
+pub(crate) fn check_target(uri: &Uri) -> Result<Escapes> {
     if let Some(refusal) = Refusal::of(uri) {
         return Err(refusal.into());
     }
     let path = uri.path();
-    let refuse = |why: &str| Err(Error::invalid("request.invalid_path", format!("the path {why}")));
+    let refuse = |why: &str| Err(invalid_path(why));
     if path.len() + uri.query().map_or(0, str::len) > TARGET_LIMIT {
         return Err(Error::invalid("request.target_too_long", "the path and query are too long").status_code(414));
     }
@@ -59,56 +62,114 @@ pub(crate) fn check_target(uri: &Uri) -> Result<()> {
     if path.bytes().any(|byte| byte == b'\\' || byte < 0x21 || byte == 0x7f) {
         return refuse("has a character that is not allowed");
     }
-    let mut bytes = path.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte == b'%' {
-            let hex = [bytes.next(), bytes.next()].map(|digit| digit.and_then(|digit| (digit as char).to_digit(16)));
-            let [Some(high), Some(low)] = hex else { return refuse("has a broken percent-encoding") };
-            let decoded = (high * 16 + low) as u8;
-            if matches!(decoded, b'/' | b'\\' | b'%' | b'.') || decoded < 0x20 || decoded == 0x7f {
-                return refuse("encodes a character that must be plain or is not allowed");
-            }
-        }
-    }
-    if path.split('/').any(|segment| segment == "." || segment == "..") {
+    let dots = |segment: &[u8]| matches!(segment, b"." | b"..");
+    if path.as_bytes().split(|byte| *byte == b'/').any(dots) {
         return refuse("must not contain . or .. segments");
     }
-    Ok(())
+    if !path.contains('%') {
+        return Ok(Escapes::default());
+    }
+    let (escapes, decoded) = read_on(path)?;
+    // A server that decodes before it divides would be led out of the route.
+    if escapes != Escapes::default() && decoded.split(|byte| matches!(byte, b'/' | b'\\')).any(dots) {
+        return refuse("must not contain . or .. segments, however they are encoded");
+    }
+    Ok(escapes)
+}
+
+/// Decodes a path as often as there is something to decode, as servers behind servers do; returns what that asks of
+/// the route, and what comes out.
+fn read_on(path: &str) -> Result<(Escapes, Vec<u8>)> {
+    let (mut escapes, mut text, mut first) = (Escapes::default(), path.as_bytes().to_vec(), true);
+    loop {
+        let (mut decoded, mut again, mut rest) = (Vec::with_capacity(text.len()), false, &text[..]);
+        while let Some((byte, after)) = rest.split_first() {
+            rest = after;
+            match (byte, unescaped(after)) {
+                (b'%', Some(byte)) => {
+                    escapes = escapes.with(judged(byte)?);
+                    again |= byte == b'%';
+                    decoded.push(byte);
+                    rest = &after[2..];
+                }
+                (b'%', None) if first => return Err(invalid_path("has a broken percent-encoding")),
+                _ => decoded.push(*byte),
+            }
+        }
+        if !again {
+            return Ok((escapes, decoded));
+        }
+        (text, first) = (decoded, false);
+    }
+}
+
+/// Refuses escapes that the route does not take.
+pub(crate) fn check_escapes(escapes: Escapes, taken: Escapes) -> Result<()> {
+    if escapes.is_within(taken) { Ok(()) } else { Err(invalid_path(ENCODED)) }
+}
+
+const ENCODED: &str = "encodes a character that must be plain or is not allowed";
+
+fn invalid_path(why: &str) -> Error {
+    Error::invalid("request.invalid_path", format!("the path {why}"))
+}
+
+/// Returns the byte that two hexadecimal digits stand for.
+fn unescaped(digits: &[u8]) -> Option<u8> {
+    let digit = |at: usize| (*digits.get(at)? as char).to_digit(16);
+    Some((digit(0)? * 16 + digit(1)?) as u8)
+}
+
+/// Returns what an escape asks of the route; those that no route takes are refused.
+fn judged(decoded: u8) -> Result<Escapes> {
+    match decoded {
+        b'/' | b'\\' | b'%' => Ok(Escapes::of(decoded).unwrap_or_default()),
+        b'.' | ..0x20 | 0x7f => Err(invalid_path(ENCODED)),
+        _ => Ok(Escapes::default()),
+    }
 }
 
 /// Drops the headers that only Portico may set.
 pub(crate) fn strip_internal(headers: &mut HeaderMap) {
-    let internal: Vec<HeaderName> =
-        headers.keys().filter(|name| name.as_str().starts_with(INTERNAL_PREFIX)).cloned().collect();
-    for name in internal {
-        headers.remove(name);
-    }
+    remove_all(headers, |name| name.starts_with(INTERNAL_PREFIX));
 }
 
-/// The headers that concern one connection only, beside those that `Connection` names.
-static HOP_BY_HOP: [HeaderName; 9] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    HeaderName::from_static("proxy-connection"),
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
+/// Says whether a header concerns one connection only, whether `Connection` names it or not.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
 
 /// Drops the headers that concern one connection only (RFC 9110, section 7.6.1).
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        let lists = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-        let names = lists.flat_map(|value| value.split(',')).filter_map(|name| HeaderName::try_from(name.trim()).ok());
-        let nominated: Vec<HeaderName> = names.filter(|name| !HOP_BY_HOP.contains(name)).collect();
-        for name in nominated {
-            headers.remove(name);
-        }
+    let mut nominated = Vec::new();
+    for list in headers.get_all(CONNECTION) {
+        let words = list.to_str().unwrap_or_default().split(',').map(str::trim);
+        // Options that everybody sends, and which name no header that there is beside those below.
+        let names =
+            words.filter(|word| !["close", "keep-alive", "upgrade"].iter().any(|it| it.eq_ignore_ascii_case(word)));
+        nominated.extend(names.filter_map(|name| HeaderName::try_from(name).ok()));
     }
-    for name in &HOP_BY_HOP {
+    for name in nominated {
+        headers.remove(name);
+    }
+    remove_all(headers, is_hop_by_hop);
+}
+
+/// Drops the headers with such names. Mostly there is none, and a glance at those that are there costs less than
+/// asking for each that might be.
+fn remove_all(headers: &mut HeaderMap, wanted: impl Fn(&str) -> bool) {
+    while let Some(name) = headers.keys().find(|name| wanted(name.as_str())).cloned() {
         headers.remove(name);
     }
 }
@@ -133,15 +194,71 @@ mod tests {
             "/a%zz",
             "/a%25b",
         ] {
-            assert!(check_target(&path.parse().expect("a URI")).is_err(), "{path}");
+            let uri = path.parse().expect("a URI");
+            let refused = check_target(&uri).and_then(|escapes| check_escapes(escapes, Escapes::default()));
+            assert!(refused.is_err(), "{path}");
         }
         for path in ["/", "/a/b-c_d~e", "/a%20b", "/%C3%A6", "/a?b=/../c%2f", "/a.b/c..d"] {
-            assert!(check_target(&path.parse().expect("a URI")).is_ok(), "{path}");
+            assert_eq!(check_target(&path.parse().expect("a URI")).expect(path), Escapes::default());
         }
         let token = check_target(&"/a?b=c&access_token=x".parse().expect("a URI")).expect_err("a token in the query");
         assert_eq!(token.code(), "request.token_in_query");
         let long = format!("/{}", "a".repeat(TARGET_LIMIT));
         assert_eq!(check_target(&long.parse().expect("a URI")).expect_err("too long").status(), 414);
+    }
+
+    #[test]
+    fn some_escapes_are_the_routes_affair_and_none_that_leads_out_of_it() {
+        let taken = |path: &str, listed: &[&str]| {
+            let listed: Vec<String> = listed.iter().map(|text| (*text).to_owned()).collect();
+            let escapes = check_target(&path.parse().expect("a URI"))?;
+            check_escapes(escapes, Escapes::compile(&listed).expect("known"))
+        };
+        let all = ["%25", "%2F", "%5C"];
+        for (path, listed) in [
+            ("/@scope%2fname", &["%2F"][..]),
+            ("/@scope%2Fname/-/name-1.0.tgz", &["%2F"]),
+            ("/a%5cb", &["%5C"]),
+            ("/100%25", &["%25"]),
+            ("/100%25/a%25b", &["%25"]),
+            ("/job/feature%252Fone", &["%25", "%2F"]),
+            ("/a%2525", &["%25"]),
+            ("/v1.0..2%2Fx", &["%2F"]),
+            ("/http:%2F%2Fexample.com", &["%2F"]),
+        ] {
+            taken(path, listed).expect(path);
+            assert!(taken(path, &[]).is_err(), "{path}");
+            for other in all.iter().filter(|other| !listed.contains(other)) {
+                assert!(taken(path, &[other]).is_err(), "{path} where only {other} is taken");
+            }
+        }
+        assert!(taken("/feature%252Fone", &["%25"]).is_err(), "decoded twice it is a slash");
+        for path in [
+            "/%2e%2e/a",
+            "/a/%2E%2e",
+            "/a/.%2e",
+            "/a%2Fb/%2e%2e",
+            "/a%2F..%2Fb",
+            "/a%2f..",
+            "/..%2Fb",
+            "/..%5cb",
+            "/a%5C.%5Cb",
+            "/a%2F%2e%2e%2Fb",
+            "/a%252e%252e/b",
+            "/%25252e%25252e/b",
+            "/a%252F..%252fb",
+            "/a%25252F..",
+            "/a%2F..%255Cb",
+            "/a%00",
+            "/a%2500",
+            "/a%2F%0a",
+            "/a%25%32%65b",
+            "/a%25%32%2565",
+            "/a%2",
+            "/a%25%",
+        ] {
+            assert!(taken(path, &all).is_err(), "{path}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use subtle::ConstantTimeEq as _;
 use tokio::runtime::Handle;
 use web::{Authenticate, Verified};
 
+use crate::checks::Joined;
 use crate::token_cache::TokenCache;
 
 /// The longest token that is looked at.
@@ -30,14 +31,22 @@ impl Gate {
         if let Some(known) = self.cache.get(token) {
             return Ok(known);
         }
-        let ticket = self.cache.begin();
-        let (authenticate, text) = (self.authenticate.clone(), token.to_owned());
-        // The database belongs to the services' runtime, not to this core's.
-        let checked = runtime.spawn(async move { authenticate.bearer(&text).await });
-        let failed = |error| Error::internal("authentication failed to run").source_error(error);
-        let verified = Arc::new(checked.await.map_err(failed)??);
-        self.cache.admit(ticket, token, &verified);
-        Ok(verified)
+        let flight = match self.cache.join_or_begin(token) {
+            Joined::Known(known) => return Ok(known),
+            Joined::Under(flight) => flight,
+            Joined::First(check) => {
+                let flight = check.flight();
+                let (authenticate, text) = (self.authenticate.clone(), token.to_owned());
+                // The database belongs to the services' runtime, not to this core's. It ends there also when whoever
+                // came first has gone: others may wait for it.
+                runtime.spawn(async move {
+                    let checked = authenticate.bearer(&text).await;
+                    check.end(&text, checked.map(Arc::new));
+                });
+                flight
+            }
+        };
+        flight.landed().await
     }
 
     /// Returns the caller behind a ticket, which is spent with that.

@@ -2,6 +2,7 @@
 //! caller may do.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::Request;
 use http::HeaderValue;
@@ -12,8 +13,10 @@ use web::{ClientAddress, Operator, PeerAddress, Principal, SignedContext};
 
 use crate::browser::{self, Brought};
 use crate::door::{DoorParts, Entry};
+use crate::errand::FORWARDED_PROTO;
 use crate::gate;
 use crate::plan::Route;
+use crate::tls::OverTls;
 
 impl DoorParts {
     /// Returns who the socket and the trusted proxies say that a request comes from.
@@ -23,6 +26,28 @@ impl DoorParts {
             Entry::Public(_) => self.trusted_proxies.client(peer.ip(), request.headers()),
             Entry::Internal(_) => peer.ip().to_canonical(),
         }))
+    }
+
+    /// Returns how much time the gateway in front has left for the request.
+    pub(crate) fn told_time(&self, request: &Request) -> Option<Duration> {
+        let (Entry::Internal(_), Some(left)) = (&self.entry, request.headers().get(upstream::TIME_LEFT)) else {
+            return None;
+        };
+        left.to_str().ok()?.parse().ok().map(Duration::from_millis)
+    }
+
+    /// Says whether the client came over TLS: to us, or to a proxy of ours that says so.
+    pub(crate) fn is_secure(&self, request: &Request) -> bool {
+        if request.extensions().get::<OverTls>().is_some() {
+            return true;
+        }
+        let said = request.headers().get_all(FORWARDED_PROTO).iter().next_back();
+        said.is_some_and(|said| said.as_bytes().eq_ignore_ascii_case(b"https"))
+            && matches!(self.entry, Entry::Public(_))
+            && request
+                .extensions()
+                .get::<PeerAddress>()
+                .is_some_and(|peer| self.trusted_proxies.trust(peer.0.ip().to_canonical()))
     }
 
     /// Checks the signed context of a request that comes from a gateway.

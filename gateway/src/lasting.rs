@@ -18,9 +18,13 @@ use upstream::{Environment, Server, Upstream, Upstreams};
 use web::Authenticate;
 use ws_proxy::Sockets;
 
+use crate::arrival::Arrivals;
 use crate::federation::Federation;
 use crate::figures::{Figures, Standing};
 use crate::token_cache::TokenCache;
+
+/// Longer than any request.
+const NEVER_MS: u64 = 7 * 24 * 3_600 * 1_000;
 
 /// What a gateway is made with.
 pub struct LastingParts<'p> {
@@ -47,6 +51,7 @@ struct Inner {
     limiter: Limiter,
     sockets: Sockets,
     shedders: Shedders,
+    arrivals: Arrivals,
     cache: Cache,
     metering: Metering,
     tracer: OnceLock<Tracer>,
@@ -79,6 +84,7 @@ impl Lasting {
             limiter: Limiter::new(limiter, redis_url, &runtime, registry)?,
             sockets: Sockets::default(),
             shedders: Shedders::new(registry),
+            arrivals: Arrivals::default(),
             cache,
             metering: Metering::new(ledger, runtime.clone()),
             tracer: OnceLock::new(),
@@ -114,6 +120,11 @@ impl Lasting {
     /// Returns the cache.
     pub fn cache(&self) -> &Cache {
         &self.0.cache
+    }
+
+    /// Returns what counts the bodies that come.
+    pub(crate) fn arrivals(&self) -> &Arrivals {
+        &self.0.arrivals
     }
 
     /// Returns what counts tokens.
@@ -189,7 +200,16 @@ impl Lasting {
             return Ok(upstream.clone());
         }
         let servers = url.split(',').map(|url| upstream::ServerConfig::Url(url.trim().to_owned())).collect();
-        let config = upstream::Config { servers, ..upstream::Config::default() };
+        let config = upstream::Config {
+            servers,
+            // As in this process: the request's own time is all that ends it, and an answer is an answer.
+            timeouts: upstream::Timeouts { first_byte_ms: NEVER_MS, ..Default::default() },
+            retry: upstream::RetryConfig { statuses: Vec::new(), ..Default::default() },
+            // How much is worked on at a time, and whose, is for the other process to say; streams stay open.
+            bulkhead: upstream::BulkheadConfig { max_in_flight: 0, upload_share: 1.0, ..Default::default() },
+            pool: upstream::PoolConfig { max_connections: 16_384, ..Default::default() },
+            ..upstream::Config::default()
+        };
         let upstream = Upstream::new(name, config, &self.0.environment)?;
         known.services.insert(name.to_owned(), (url.to_owned(), upstream.clone()));
         Ok(upstream)

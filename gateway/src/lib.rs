@@ -3,8 +3,10 @@
 //! service's rules, and not for deciding what a caller may do beyond the route's own access.
 
 mod answer;
+mod arrival;
 mod background;
 mod browser;
+mod checks;
 mod client;
 mod compiled;
 mod declared;
@@ -18,6 +20,7 @@ mod figures;
 mod front;
 mod gate;
 mod identify;
+mod identity_values;
 mod inside;
 mod lasting;
 mod metrics;
@@ -29,9 +32,11 @@ mod shape;
 mod socket;
 mod steps;
 mod target;
+mod tls;
 mod token_cache;
 mod trail;
 mod upgrade;
+mod wire;
 
 pub use background::BackgroundClient;
 pub use browser::PublicOrigin;
@@ -48,5 +53,6 @@ pub use lasting::{Lasting, LastingParts};
 pub use metrics::Metrics;
 pub use plan::{Mount, Plan, Seat};
 pub use server::{Core, Drain, Renewal, Server, ServerConfig};
+pub use tls::{Tls, TlsConfig};
 pub use token_cache::{Ticket, TokenCache, TokenCacheConfig};
 pub use web::{Authenticate, Verified};

@@ -13,7 +13,7 @@ use policies::{
 
 use crate::declared::{Access, Declared, RouteEntry, ServiceEntry, Source};
 use crate::lasting::Lasting;
-use crate::path;
+use crate::path::{self, Escapes};
 use crate::socket::SocketRules;
 use crate::steps::{Need, Steps};
 use crate::target::{Fixed, Target};
@@ -79,6 +79,7 @@ impl<'d> Names<'d> {
             names_path_parts: !path::names(&route.path).is_empty()
                 && (matches!(target, Target::Composition(_))
                     || [&route.request, &route.response, &route.cache].iter().any(|name| !name.is_empty())),
+            encoded: Escapes::compile(&route.encoded)?,
             forward_authorization: route.forward_authorization,
             forward_cookies: route.forward_cookies,
             need: match &route.access {
@@ -97,7 +98,7 @@ impl<'d> Names<'d> {
             cors: find("cors", &self.cors, &route.cors)?,
             limits: self.limits(&route.limits, &route.path)?,
             meter: find("meters", &self.meters, &route.meter)?,
-            cache: find("caches", &self.caches, &route.cache)?,
+            cache: self.cache(route)?,
             request: find("requests", &self.requests, &route.request)?,
             response: find("responses", &self.responses, &route.response)?,
             shed: self.shed(&route.path, route.priority)?,
@@ -105,6 +106,14 @@ impl<'d> Names<'d> {
             priority: route.priority,
             ..Steps::default()
         };
+        let upstream = matches!(target, Target::Upstream(_));
+        let wrong = |message: &str| Err(Error::invalid("gateway.invalid_file", message.to_owned()));
+        if steps.cache.is_some() && matches!(target, Target::Composition(_)) {
+            return wrong("a composition is not kept; name the cache at the routes of its parts, which are");
+        }
+        if steps.meter.is_some() && (!upstream || route.websocket || !route.socket.is_empty()) {
+            return wrong("a meter counts what an upstream answers; it cannot count sockets or what the door answers");
+        }
         steps.said = said(&route.addresses, &route.cors, &route.limits);
         if !route.meter.is_empty() {
             steps.said.push(format!("tokens are counted by {:?}: reserved, streamed, settled", route.meter));
@@ -112,10 +121,26 @@ impl<'d> Names<'d> {
         if !route.cache.is_empty() {
             steps.said.push(format!("answers are kept by {:?}", route.cache));
         }
+        if !route.encoded.is_empty() {
+            steps.said.push(format!("its path may hold {}, which are handed on as they are", route.encoded.join(", ")));
+        }
         if let Some(bytes) = route.body_limit_bytes {
             steps.said.push(format!("a body of at most {bytes} bytes"));
         }
         Ok(steps)
+    }
+
+    /// Returns the cache of a route. What was kept before a reload, or by a node with another file, is given only where
+    /// the route, its upstreams and what is changed about its requests are the same.
+    fn cache(&self, route: &RouteEntry) -> Result<Option<Arc<http_cache::Policy>>> {
+        if find("caches", &self.caches, &route.cache)?.is_none() {
+            return Ok(None);
+        }
+        let declared = self.declared;
+        let (config, upstreams) = (&declared.caches[&route.cache], &declared.upstreams);
+        let (first, second) = (upstreams.get(&route.upstream), upstreams.get(&route.otherwise));
+        let way = format!("{route:?} {config:?} {first:?} {second:?} {:?}", declared.requests.get(&route.request));
+        http_cache::Policy::compile(config).map(|policy| Some(Arc::new(policy.by_way(&way))))
     }
 
     /// Returns what the routes of one of the installation's own services walk through.

@@ -1,5 +1,5 @@
-//! Where a path leads behind the door: a template with the names of another template in braces. Not for
-//! finding the route.
+//! Where a path leads behind the door: a template with the names of another template in braces; and the escapes
+//! that a route takes in its path. Not for finding the route.
 
 use kernel::{Error, Result};
 
@@ -11,6 +11,40 @@ pub(crate) struct UpstreamPath(Vec<Piece>);
 enum Piece {
     Text(String),
     Part(String),
+}
+
+/// Escapes that a path is refused for unless its route says that it takes them: the server behind it reads them
+/// in the one way that its operator knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Escapes(u8);
+
+impl Escapes {
+    const KNOWN: [(&str, u8); 3] = [("%25", b'%'), ("%2F", b'/'), ("%5C", b'\\')];
+
+    /// Reads what a route lists.
+    pub(crate) fn compile(listed: &[String]) -> Result<Self> {
+        listed.iter().try_fold(Self::default(), |taken, text| {
+            let known = Self::KNOWN.iter().find(|(known, _)| text.eq_ignore_ascii_case(known));
+            let wrong = || {
+                let message = format!("encoded lists {text:?}; it may list %25, %2F and %5C, nothing else");
+                Error::invalid("gateway.invalid_file", message)
+            };
+            known.and_then(|(_, byte)| Self::of(*byte)).map(|escape| taken.with(escape)).ok_or_else(wrong)
+        })
+    }
+
+    /// Returns the escape of a character, if it is one that a route may take.
+    pub(crate) fn of(decoded: u8) -> Option<Self> {
+        Self::KNOWN.iter().position(|(_, byte)| *byte == decoded).map(|place| Self(1 << place))
+    }
+
+    pub(crate) fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub(crate) fn is_within(self, taken: Self) -> bool {
+        self.0 & !taken.0 == 0
+    }
 }
 
 /// Returns the names in a template's braces, without the star of the last.
@@ -74,6 +108,19 @@ mod tests {
         assert_eq!(mapped("/a/{*rest}", "/{*rest}", "/a/b/"), "/b/");
         assert_eq!(mapped("/a/{b}/{c}", "/{c}-{b}.json", "/a/1/2"), "/2-1.json");
         assert_eq!(mapped("/a", "/", "/a"), "/");
+    }
+
+    #[test]
+    fn only_escapes_that_mean_one_thing_to_the_server_behind_may_be_listed() {
+        let listed =
+            |texts: &[&str]| Escapes::compile(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
+        let (slash, percent) = (Escapes::of(b'/').expect("known"), Escapes::of(b'%').expect("known"));
+        let both = listed(&["%2f", "%25"]).expect("known");
+        assert!(slash.is_within(both) && percent.is_within(both) && slash.with(percent) == both);
+        assert!(!both.is_within(slash) && Escapes::default().is_within(slash));
+        for wrong in ["%2e", "%2E", "%00", "/", "%", "", "%252F", "%20"] {
+            assert!(listed(&[wrong]).is_err(), "{wrong}");
+        }
     }
 
     #[test]

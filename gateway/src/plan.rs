@@ -11,8 +11,9 @@ use upstream::Upstream;
 use web::ContextKey;
 
 use crate::compiled::{Compiled, DeclaredRoute};
+use crate::front;
 use crate::metrics::{Metrics, RouteMetrics};
-use crate::path::UpstreamPath;
+use crate::path::{Escapes, UpstreamPath};
 use crate::steps::Steps;
 use crate::target::{RemoteTarget, Target};
 
@@ -49,7 +50,7 @@ pub(crate) struct Route {
 }
 
 /// The routes of one path.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Methods(Vec<Arc<Route>>);
 
 impl Methods {
@@ -95,6 +96,17 @@ pub(crate) enum Found {
     Nothing,
 }
 
+impl Found {
+    /// Refuses a path with escapes that whatever it leads to does not take.
+    pub(crate) fn takes(&self, escapes: Escapes) -> Result<()> {
+        let taken = match self {
+            Self::Route { route, .. } => route.steps.encoded,
+            Self::OtherMethods(_) | Self::Nothing => Escapes::default(),
+        };
+        front::check_escapes(escapes, taken)
+    }
+}
+
 /// The routes of one host, or of all, before they are compiled.
 #[derive(Default)]
 struct Table(BTreeMap<Arc<str>, Methods>);
@@ -111,8 +123,15 @@ impl Table {
         })
     }
 
-    fn compile(self) -> Result<Paths> {
+    fn compile(mut self) -> Result<Paths> {
         let mut paths = Paths::new();
+        // What takes all that begins with `/shop/` takes `/shop/` too, unless that is declared by itself.
+        let beginnings = self.0.iter().filter_map(|(path, methods)| {
+            let (beginning, _) = path.split_once("{*").filter(|_| path.ends_with('}'))?;
+            (!self.0.contains_key(beginning)).then(|| (beginning.into(), methods.clone()))
+        });
+        let beginnings: Vec<(Arc<str>, Methods)> = beginnings.collect();
+        self.0.extend(beginnings);
         for (path, methods) in self.0 {
             paths.insert(&*path, methods).map_err(|error| {
                 Error::invalid("gateway.invalid_file", format!("the path {path} clashes with another: {error}"))
@@ -167,7 +186,24 @@ impl Plan {
         }
         let lines = any.lines("").chain(hosts.iter().flat_map(|(host, table)| table.lines(host))).collect();
         let by_host = hosts.into_iter().map(|(host, table)| Ok((host, table.compile()?))).collect::<Result<_>>()?;
-        Ok(Self { any_host: any.compile()?, by_host, declared, lines })
+        let plan = Self { any_host: any.compile()?, by_host, declared, lines };
+        plan.declared.routes.iter().try_for_each(|route| plan.check_parts(route))?;
+        Ok(plan)
+    }
+
+    /// Refuses compositions of compositions: a file could make one request into any number.
+    fn check_parts(&self, route: &DeclaredRoute) -> Result<()> {
+        let Target::Composition(recipe) = &route.target else { return Ok(()) };
+        let host = route.hosts.first().map(String::as_str);
+        for (part, method, path) in recipe.leads_to() {
+            if let Found::Route { route: found, .. } = self.find(host, method, &path)
+                && matches!(found.target, Target::Composition(_))
+            {
+                let to = &found.template;
+                return Err(route.wrong_part(recipe.name(), part, &format!("{to} is a composition itself")));
+            }
+        }
+        Ok(())
     }
 
     /// Finds the route of a request to this host.

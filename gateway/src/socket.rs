@@ -13,6 +13,8 @@ use upstream::{Call, Client, Tunnel, Upstream};
 use web::{Connections, Principal, Standing};
 use ws_proxy::{Config, Handshake, Life, OriginRule, Sockets};
 
+use crate::arrival::Arrivals;
+
 /// The rules for the sockets of a route.
 pub(crate) struct SocketRules {
     config: Arc<Config>,
@@ -25,6 +27,9 @@ pub(crate) struct SocketDesk {
     pub metering: Metering,
     pub connections: Connections,
     pub clock: Clock,
+    pub arrivals: Arrivals,
+    /// How many requests may be under way.
+    pub in_flight: usize,
 }
 
 /// Who opens a socket.

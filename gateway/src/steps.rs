@@ -12,6 +12,7 @@ use policies::{
 use service::Features;
 use web::{CredentialKind, Principal};
 
+use crate::path::Escapes;
 use crate::target::Fixed;
 
 /// What the door checks of a caller itself: for routes whose handler is somebody else's. Those of the
@@ -40,6 +41,8 @@ pub(crate) struct Steps {
     pub said: Vec<String>,
     /// Whether anything names the parts of the path that vary.
     pub names_path_parts: bool,
+    /// The escapes that its path may have beside the usual ones.
+    pub encoded: Escapes,
     pub forward_authorization: bool,
     pub forward_cookies: bool,
     pub need: Need,

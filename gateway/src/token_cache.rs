@@ -13,6 +13,7 @@ use quick_cache::sync::Cache;
 use sha2::{Digest as _, Sha256};
 use web::{Revocation, Verified};
 
+use crate::checks::Checks;
 use crate::metrics::{Metrics, TokenMetrics};
 
 /// How much is remembered, and for how long.
@@ -32,10 +33,10 @@ impl Default for TokenCacheConfig {
 
 /// The SHA-256 of a token, so that no token lies in memory for longer than its request.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Key([u8; 32]);
+pub(crate) struct Key([u8; 32]);
 
 impl Key {
-    fn of(token: &str) -> Self {
+    pub(crate) fn of(token: &str) -> Self {
         Self(Sha256::digest(token.as_bytes()).into())
     }
 }
@@ -60,9 +61,17 @@ pub struct Ticket {
     began: Instant,
 }
 
+impl Ticket {
+    /// Returns how long ago the check began.
+    pub(crate) fn age(&self) -> Duration {
+        self.began.elapsed()
+    }
+}
+
 /// The tokens that were checked a short while ago.
 pub struct TokenCache {
     entries: Cache<Key, Entry>,
+    checks: Checks,
     /// Counts the revocations. Held for reading while an entry is put in, so that a revocation
     /// either comes later and finds the entry, or came before and keeps it out.
     generation: RwLock<u64>,
@@ -96,6 +105,7 @@ impl TokenCache {
     pub fn new(config: TokenCacheConfig, clock: Clock, metrics: &Metrics) -> Self {
         Self {
             entries: Cache::new(config.capacity),
+            checks: Checks::default(),
             generation: RwLock::default(),
             max_age: config.max_age,
             feed: None,
@@ -129,14 +139,38 @@ impl TokenCache {
             self.metrics.miss.inc();
             return None;
         };
-        let young = now.saturating_duration_since(entry.checked) < self.max_age;
-        let fresh = self.feed.as_ref().is_none_or(|feed| feed.is_fresh(now));
-        if young && fresh && self.clock.now() < entry.verified.until {
+        if self.is_good(&entry, now) {
             self.metrics.hit.inc();
             return Some(entry.verified);
         }
         self.metrics.stale.inc();
         None
+    }
+
+    /// Returns the same without counting it.
+    pub(crate) fn peek(&self, key: &Key) -> Option<Arc<Verified>> {
+        let entry = self.entries.get(key)?;
+        self.is_good(&entry, Instant::now()).then_some(entry.verified)
+    }
+
+    fn is_good(&self, entry: &Entry, now: Instant) -> bool {
+        let young = now.saturating_duration_since(entry.checked) < self.max_age;
+        let fresh = self.feed.as_ref().is_none_or(|feed| feed.is_fresh(now));
+        young && fresh && self.clock.now() < entry.verified.until
+    }
+
+    pub(crate) fn checks(&self) -> &Checks {
+        &self.checks
+    }
+
+    /// Says whether one check is enough for all who come meanwhile; not where each request is to be checked anew.
+    pub(crate) fn is_coalescing(&self) -> bool {
+        self.entries.capacity() > 0
+    }
+
+    /// Says whether nothing was revoked since a check began.
+    pub(crate) fn is_current(&self, ticket: Ticket) -> bool {
+        *self.generation.read().unwrap_or_else(PoisonError::into_inner) == ticket.generation
     }
 
     /// Begins a check, before anything is read for it.

@@ -4,14 +4,14 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::Request;
 use http::uri::Authority;
 use http::{HeaderMap, Method, StatusCode};
 use http_cache::Outcome;
 use kernel::{RequestId, TenantId};
-use telemetry::{Span, Trace, Tracer};
+use telemetry::{Asked, Entered, Span, Trace, Tracer};
 use tracing::field::display;
 use upstream::{Attempt, FailureKind, Observe, Observed, Observer};
 use web::ClientAddress;
@@ -25,6 +25,8 @@ pub(crate) struct Trail {
     trace: Trace,
     /// How many attempts at servers came after a first one; where somebody wants to know.
     resent: Option<Arc<AtomicU32>>,
+    /// What a sender asked for whose word counts only if it is known.
+    asked: Option<Asked>,
 }
 
 /// How a request ended.
@@ -50,13 +52,26 @@ fn logs() -> bool {
 impl Trail {
     /// Reads where a request belongs to, and begins its span where it is recorded.
     pub(crate) fn enter(tracer: &Tracer, request: &mut Request) -> (Self, Option<Span>) {
-        let mut entered = tracer.enter(request);
-        if let Some(span) = &mut entered.span {
-            span.name(known(request.method()).unwrap_or("HTTP"));
-            span.set("url.path", request.uri().path().to_owned());
-        }
-        let wanted = entered.span.is_some() || logs();
-        (Self { trace: entered.trace, resent: wanted.then(Arc::default) }, entered.span)
+        let Entered { trace, span, asked } = tracer.enter(request);
+        let span = span.map(|span| begun(span, request));
+        let wanted = span.is_some() || logs();
+        (Self { trace, resent: wanted.then(Arc::default), asked }, span)
+    }
+
+    /// Records the request after all if its sender asked for that and is believed: another gateway of the
+    /// installation, or somebody who has signed in.
+    pub(crate) fn believe(
+        &mut self,
+        tracer: &Tracer,
+        (gateway, caller): (bool, bool),
+        began: Instant,
+        request: &mut Request,
+    ) -> Option<Span> {
+        let asked = self.asked.take().filter(|_| gateway || caller)?;
+        let entered = tracer.believe(asked, gateway, began, request)?;
+        self.trace = entered.trace;
+        self.resent.get_or_insert_default();
+        entered.span.map(|span| begun(span, request))
     }
 
     /// Writes the trace into the headers of a request of the door's own.
@@ -112,6 +127,13 @@ impl Trail {
             "request answered"
         );
     }
+}
+
+/// Says of the request's span what is known when it begins.
+fn begun(mut span: Span, request: &Request) -> Span {
+    span.name(known(request.method()).unwrap_or("HTTP"));
+    span.set("url.path", request.uri().path().to_owned());
+    span
 }
 
 fn end(mut span: Span, ended: &Ended<'_>) {

@@ -15,7 +15,7 @@ impl Upgrade {
             let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
             values.flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case(wanted))
         };
-        Self(lists(CONNECTION, "upgrade") && lists(UPGRADE, "websocket"))
+        Self(headers.contains_key(UPGRADE) && lists(CONNECTION, "upgrade") && lists(UPGRADE, "websocket"))
     }
 
     /// Says whether the client wants a WebSocket.

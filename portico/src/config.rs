@@ -93,6 +93,9 @@ impl Gateway {
 pub struct Server {
     /// The address to listen on.
     pub listen: SocketAddr,
+    /// Whether another server may listen at the address too: a new process starts beside the old one, which then
+    /// stops.
+    pub share_port: bool,
     /// How many cores the gateway uses; 0 means all.
     pub cores: usize,
     /// The address under which browsers know this server, such as `https://portico.example`; empty
@@ -114,6 +117,8 @@ pub struct Server {
     pub drain_notice_ms: u64,
     /// How long open requests may take to end, in milliseconds.
     pub drain_limit_ms: u64,
+    /// TLS towards clients; without a certificate connections are plain.
+    pub tls: gateway::TlsConfig,
     /// How strictly connections are read, and for how long they are waited for.
     pub limits: strict_http::Config,
 }
@@ -228,6 +233,7 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            share_port: false,
             cores: 0,
             public_url: String::new(),
             trusted_proxies: Vec::new(),
@@ -238,6 +244,7 @@ impl Default for Server {
             request_timeout_ms: 30_000,
             drain_notice_ms: 0,
             drain_limit_ms: 10_000,
+            tls: gateway::TlsConfig::default(),
             limits: strict_http::Config::default(),
         }
     }

@@ -175,8 +175,6 @@ async fn reload(config: &Config, factory: &DoorFactory, renewal: &Renewal) -> Re
     compiled.begin(&factory.lasting)?;
     factory.compiled.store(compiled);
     renewal.renew().await?;
-    // What was kept may have come another way.
-    factory.lasting.cache().clear();
     Ok(routes)
 }
 

@@ -15,6 +15,7 @@ pub mod services;
 pub mod usage_ledger;
 
 mod admin;
+mod certificates;
 mod counts;
 mod data;
 mod declared_sagas;

@@ -2,6 +2,7 @@
 //! bottom. Not for what any of them does.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ use arc_swap::ArcSwap;
 use discovery::Registration;
 use events::Hub;
 use gateway::{
-    BackgroundClient, DoorConfig, DoorParts, Drain, Entry, Gate, Lasting, Metrics, OperatorToken, PublicOrigin,
-    ServerConfig, TrustedProxies,
+    BackgroundClient, Core, DoorConfig, DoorParts, Drain, Entry, Gate, Lasting, Metrics, OperatorToken, PublicOrigin,
+    ServerConfig, Tls, TrustedProxies,
 };
 use identity::{Authenticator, FirstStart, RolePermissions};
 use kernel::{Clock, Error, Result};
@@ -33,7 +34,7 @@ use crate::mail::{People, Post};
 use crate::people::{self, Bearer};
 use crate::services::States;
 use crate::work::Work;
-use crate::{docs, health, kept_answers, operator, plain_upstreams, services, upstream_documents, work};
+use crate::{certificates, docs, health, kept_answers, operator, plain_upstreams, services, upstream_documents, work};
 
 /// How often a process looks for switches that others turned: they are to hold within a second.
 const LOOK_AT_SWITCHES: Duration = Duration::from_millis(200);
@@ -94,7 +95,10 @@ pub async fn start(config: &Config) -> Result<Running> {
     let folder = DataFolder::open(&config.data_dir)?;
     let mut lock = folder.lock()?;
     // Before the first start makes a code that nobody would be shown.
-    gateway::Server::check_free(config.server.listen)?;
+    if !config.server.share_port {
+        gateway::Server::check_free(config.server.listen)?;
+    }
+    let tls = config.server.tls.is_on().then(|| Tls::read(&config.server.tls)).transpose()?;
     let operator_token = match config.operator.token.as_str() {
         "" => folder.operator_token()?,
         token => token.to_owned(),
@@ -246,9 +250,14 @@ pub async fn start(config: &Config) -> Result<Running> {
         cores: config.server.cores,
         header_timeout: Duration::from_millis(config.server.header_timeout_ms),
         limits: config.server.limits.clone(),
+        tls: tls.clone(),
     };
     let at_cores = factory.clone();
-    let server = gateway::Server::start(&listen, move |core| at_cores.door(core))?;
+    let door = move |core: &Rc<Core>| at_cores.door(core);
+    let server = match config.server.share_port {
+        true => gateway::Server::start_beside(&listen, door)?,
+        false => gateway::Server::start(&listen, door)?,
+    };
     let (changed, background_client) = (Arc::new(Notify::new()), BackgroundClient::start()?);
     calls.fill(factory.lasting.clone(), background_client.clone());
     background.push(tokio::spawn(upstream_documents::follow(
@@ -261,6 +270,7 @@ pub async fn start(config: &Config) -> Result<Running> {
     )));
     let registration = compiled.load().register().map(|to| Registration::start(to, &Handle::current())).transpose()?;
     let at_stop = factory.lasting.clone();
+    background.extend(tls.map(|tls| certificates::keep_current(tls, config.gateway.watch_ms)).map(tokio::spawn));
     background.push(tokio::spawn(doors::keep_current(config.clone(), factory, server.renewal(), changed)));
     lock.announce(&Holder { pid: std::process::id(), address: Some(server.address()) })?;
     Ok(Running {

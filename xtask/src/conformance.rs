@@ -38,8 +38,13 @@ const SUITES: &[Suite] = &[
         front_door::run,
     ),
     (
+        "http-abuse",
+        "slow clients, slowhttptest and HTTP/2 floods, with the server's memory and honest clients; needs Python 3.11",
+        http_safety::run_abuse,
+    ),
+    (
         "http-safety",
-        "2,200 raw requests, six other readers of HTTP, slow clients and HTTP/2 floods; needs Python 3.11 and Debian",
+        "2,200 raw requests, six other readers of HTTP, and requests of HTTP/2; needs Python 3.11 and Debian",
         http_safety::run,
     ),
     (
@@ -67,7 +72,7 @@ const SUITES: &[Suite] = &[
     ),
     (
         "websocket",
-        "Autobahn's 517 cases through the WebSocket proxy and without it; needs Python 2.7 and Node 20",
+        "Autobahn's 517 cases through the gateway and without it; needs Python 2.7 and Node 20",
         websocket::run,
     ),
 ];

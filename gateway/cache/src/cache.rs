@@ -166,9 +166,13 @@ impl Cache {
         self.0.invalidate(tenant, &[tag::all()])
     }
 
-    /// Removes everything that is in memory.
+    /// Invalidates everything, of all tenants and in Redis too. When this returns nothing of before is given any more,
+    /// and nothing that is being fetched right now will be stored.
     pub fn clear(&self) {
         self.0.memory.clear();
+        if let Some(redis) = &self.0.redis {
+            redis.invalidate(None, &[]);
+        }
         self.0.measure();
     }
 

@@ -20,6 +20,8 @@ pub(crate) struct Index {
     shards: [Mutex<HashMap<Option<TenantId>, Space>>; SHARDS],
     /// How many invalidations there have been.
     sequence: AtomicU64,
+    /// Fills of any tenant that began before this invalidation are not stored: it was one of everything.
+    floor: AtomicU64,
 }
 
 /// The index of one tenant.
@@ -45,13 +47,24 @@ impl Index {
 
     /// Runs this on a tenant's space; its changes to the store are in one order with all others of the tenant.
     pub(crate) fn space<T>(&self, tenant: Option<TenantId>, run: impl FnOnce(&mut Space) -> T) -> T {
-        run(self.shard(tenant).entry(tenant).or_default())
+        let fresh = || Space { floor: self.floor.load(Ordering::SeqCst), ..Space::default() };
+        run(self.shard(tenant).entry(tenant).or_insert_with(fresh))
     }
 
     fn shard(&self, tenant: Option<TenantId>) -> MutexGuard<'_, HashMap<Option<TenantId>, Space>> {
         let bits = tenant.map_or(0, |tenant| tenant.uuid().as_u128());
         let shard = (bits ^ (bits >> 64)) as usize % SHARDS;
         self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts an invalidation of everything.
+    pub(crate) fn invalidate_all(&self) {
+        let sequence = self.sequence.fetch_add(1, Ordering::SeqCst) + 1;
+        self.floor.fetch_max(sequence, Ordering::SeqCst);
+        for shard in &self.shards {
+            let mut spaces = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            spaces.values_mut().for_each(|space| space.floor = space.floor.max(sequence));
+        }
     }
 
     /// Marks what carries any of these tags as dead and returns it; what is being fetched now will not be stored.

@@ -1,4 +1,4 @@
-//! What an entry is kept under: scope, scheme, host, path, query. Every part has its length before it, so no two
+//! What an entry is kept under: scope, the way that its route took, scheme, host, path, query. Every part has its length before it, so no two
 //! different requests can make one key. Not for Vary; see `vary`.
 
 use std::cell::RefCell;
@@ -73,8 +73,8 @@ impl std::fmt::Debug for Class {
     }
 }
 
-/// Where in a key the resource begins: behind the class.
-const CLASS_END: usize = 1 + 16 + 32;
+/// Where in a key the resource begins: behind the class and the way.
+const CLASS_END: usize = 1 + 16 + 32 + 16;
 
 /// Writes the key of a request into a buffer that the thread keeps, and hands it over.
 pub(crate) fn with<T>(policy: &Policy, scope: &Scope, parts: &Parts, take: impl FnOnce(&[u8]) -> T) -> T {
@@ -98,7 +98,7 @@ pub(crate) fn resource(key: &[u8]) -> &[u8] {
 }
 
 fn write(key: &mut Vec<u8>, policy: &Policy, scope: &Scope, parts: &Parts) {
-    scope_of(key, scope);
+    scope_of(key, policy, scope);
     let scheme = parts.uri.scheme_str().map_or(scope.secure, |scheme| scheme.eq_ignore_ascii_case("https"));
     target(key, policy, scheme, host(parts), parts.uri.path(), parts.uri.query());
     for name in &policy.key_headers {
@@ -115,15 +115,16 @@ pub(crate) fn named(policy: &Policy, scope: &Scope, parts: &Parts, reference: &s
     let scheme = parts.uri.scheme_str().map_or(scope.secure, |scheme| scheme.eq_ignore_ascii_case("https"));
     let (path, query) = resolve(parts, scheme, reference)?;
     let mut key = Vec::new();
-    scope_of(&mut key, scope);
+    scope_of(&mut key, policy, scope);
     target(&mut key, policy, scheme, host(parts), &path, query.as_deref());
     Some(key)
 }
 
-fn scope_of(key: &mut Vec<u8>, scope: &Scope) {
+fn scope_of(key: &mut Vec<u8>, policy: &Policy, scope: &Scope) {
     key.push(u8::from(scope.tenant.is_some()));
     key.extend_from_slice(scope.tenant.map_or([0; 16], |tenant| tenant.uuid().into_bytes()).as_slice());
     key.extend_from_slice(scope.class.bytes());
+    key.extend_from_slice(&policy.way);
 }
 
 fn target(key: &mut Vec<u8>, policy: &Policy, secure: bool, host: &[u8], path: &str, query: Option<&str>) {

@@ -147,8 +147,9 @@ impl Memory {
         self.index.space(stored.tenant, |space| space.admits(stored.tags.iter(), began))
     }
 
-    /// Removes everything.
+    /// Removes everything; what was asked for before is not stored.
     pub(crate) fn clear(&self) {
+        self.index.invalidate_all();
         let all: Vec<Resource> = self.entries.iter().map(|(_, resource)| resource).collect();
         for stored in all.iter().flat_map(|resource| resource.0.iter()) {
             self.remove(stored);

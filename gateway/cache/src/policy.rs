@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::{HeaderName, Method, StatusCode};
 use kernel::{Error, Result};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::tag::{self, Tag};
 
@@ -121,6 +122,8 @@ pub struct Policy {
     pub(crate) targeted: Vec<HeaderName>,
     pub(crate) surrogate: bool,
     pub(crate) cache_status: bool,
+    /// What tells the way of these answers from others to the same URI.
+    pub(crate) way: [u8; 16],
 }
 
 /// A piece of a tag.
@@ -185,7 +188,16 @@ impl Policy {
             targeted: names("targeted", &config.targeted)?,
             surrogate: config.surrogate_control,
             cache_status: config.cache_status,
+            way: [0; 16],
         })
+    }
+
+    /// Says what the answers depend on beside the request: who answers, and what is changed on the way there. Under
+    /// another way nothing is given that was kept under this one, by whichever node and before whatever reload.
+    #[must_use]
+    pub fn by_way(mut self, way: &str) -> Self {
+        self.way.copy_from_slice(&Sha256::digest(way.as_bytes())[..16]);
+        self
     }
 
     /// Says whether the answers are the same for all, so that the scope is [`crate::Scope::public`].

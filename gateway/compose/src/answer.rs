@@ -10,8 +10,8 @@ use kernel::Error;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-/// Names the parts that are not what they should be.
-const DEGRADED: HeaderName = HeaderName::from_static("portico-degraded");
+/// Names the parts that are not what they should be; on a part's own answer, says that it is not.
+pub(crate) const DEGRADED: HeaderName = HeaderName::from_static("portico-degraded");
 
 /// Why a part failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -22,11 +22,14 @@ pub struct PartError {
     pub code: String,
     /// For people.
     pub detail: String,
+    /// After how many seconds asking again makes sense; told where it fails the whole.
+    #[serde(skip)]
+    pub retry_after_seconds: Option<u32>,
 }
 
 impl PartError {
     pub(crate) fn new(status: u16, code: &str, detail: impl Into<String>) -> Self {
-        Self { status, code: code.to_owned(), detail: detail.into() }
+        Self { status, code: code.to_owned(), detail: detail.into(), retry_after_seconds: None }
     }
 }
 
@@ -37,6 +40,8 @@ pub struct Answer {
     pub parts: BTreeMap<String, Box<RawValue>>,
     /// Why some are missing or stand-ins.
     pub errors: Vec<(String, PartError)>,
+    /// The parts that are there but for whom somebody stood in.
+    pub degraded: Vec<String>,
     /// The required part that failed first, if one has.
     pub failed: Option<String>,
 }
@@ -54,11 +59,17 @@ impl Answer {
                 _ => 502,
             };
             let message = format!("the part {name} failed: {}", cause.detail);
-            return Err(Error::unavailable("gateway.part_failed", message).status_code(status));
+            let error = Error::unavailable("gateway.part_failed", message).status_code(status);
+            return Err(match cause.retry_after_seconds {
+                Some(seconds) => error.retry_after(seconds),
+                None => error,
+            });
         }
-        let degraded: Vec<&str> = self.errors.iter().map(|(name, _)| name.as_str()).collect();
-        let degraded = HeaderValue::try_from(format!("parts=\"{}\"", degraded.join(" "))).ok();
-        let degraded = degraded.filter(|_| !self.errors.is_empty());
+        let mut names: Vec<&str> = self.errors.iter().map(|(name, _)| name.as_str()).collect();
+        names.extend(self.degraded.iter().map(String::as_str));
+        names.sort_unstable();
+        let degraded = HeaderValue::try_from(format!("parts=\"{}\"", names.join(" "))).ok();
+        let degraded = degraded.filter(|_| !names.is_empty());
         let mut body = self.parts;
         if !self.errors.is_empty() {
             let errors: BTreeMap<String, PartError> = self.errors.into_iter().collect();

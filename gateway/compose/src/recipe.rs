@@ -69,6 +69,12 @@ impl Recipe {
         &self.name
     }
 
+    /// Returns the method and the path of each part, with something in the place of what is filled in: for finding
+    /// the routes that they lead to.
+    pub fn leads_to(&self) -> impl Iterator<Item = (&str, &Method, String)> {
+        self.parts.iter().map(|part| (part.name.as_str(), &part.method, part.path.like()))
+    }
+
     /// Returns the names of its parts with what they ask for, for people.
     pub fn describe(&self) -> Vec<String> {
         let described = self.parts.iter().map(|part| {

@@ -14,7 +14,7 @@ use kernel::Error;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::answer::{Answer, PartError};
+use crate::answer::{Answer, DEGRADED, PartError};
 use crate::config::Mode;
 use crate::recipe::{Part, Recipe, Values};
 
@@ -89,7 +89,7 @@ pub async fn run<'a>(
     call: impl Fn(PartRequest) -> LocalBoxFuture<'a, kernel::Result<Response<Body>>>,
 ) -> Answer {
     let deadline = deadline.min(Instant::now() + recipe.timeout);
-    let mut answer = Answer { parts: BTreeMap::new(), errors: Vec::new(), failed: None };
+    let mut answer = Answer { parts: BTreeMap::new(), errors: Vec::new(), degraded: Vec::new(), failed: None };
     let mut state =
         State { values: Values::new(), done: vec![false; recipe.parts.len()], begun: vec![false; recipe.parts.len()] };
     let mut under_way = FuturesUnordered::new();
@@ -106,7 +106,12 @@ pub async fn run<'a>(
         let part = &recipe.parts[place];
         state.done[place] = true;
         let text = match outcome {
-            Ok(text) => text,
+            Ok((text, degraded)) => {
+                if degraded {
+                    answer.degraded.push(part.name.clone());
+                }
+                text
+            }
             Err(error) => {
                 answer.errors.push((part.name.clone(), error));
                 if part.mode == Mode::Required {
@@ -157,16 +162,22 @@ async fn finish<'a>(
     part: &Part,
     begun: Result<LocalBoxFuture<'a, kernel::Result<Response<Body>>>, PartError>,
     deadline: Instant,
-) -> Result<Box<RawValue>, PartError> {
+) -> Result<Read, PartError> {
     let limit = deadline.min(Instant::now() + part.timeout);
     let late = |_| PartError::new(504, "gateway.part_late", "it took too long");
     let read = async { read(part, begun?.await).await };
     tokio::time::timeout_at(limit.into(), read).await.map_err(late)?
 }
 
-async fn read(part: &Part, answered: kernel::Result<Response<Body>>) -> Result<Box<RawValue>, PartError> {
-    let response = answered.map_err(|error: Error| PartError::new(error.status(), error.code(), error.message()))?;
-    let status = response.status();
+/// The value of a part, and whether somebody stood in for it.
+type Read = (Box<RawValue>, bool);
+
+async fn read(part: &Part, answered: kernel::Result<Response<Body>>) -> Result<Read, PartError> {
+    let response = answered.map_err(|error: Error| PartError {
+        retry_after_seconds: error.retry_after_seconds(),
+        ..PartError::new(error.status(), error.code(), error.message())
+    })?;
+    let (status, degraded) = (response.status(), response.headers().contains_key(&DEGRADED));
     let collected = Limited::new(response.into_body(), part.limit).collect().await.map_err(|error| {
         if error.is::<LengthLimitError>() {
             return PartError::new(502, "gateway.part_too_large", format!("it is longer than {} bytes", part.limit));
@@ -183,12 +194,12 @@ async fn read(part: &Part, answered: kernel::Result<Response<Body>>) -> Result<B
         return Err(PartError::new(status.as_u16(), &code, detail));
     }
     if bytes.is_empty() {
-        return Ok(RawValue::NULL.to_owned());
+        return Ok((RawValue::NULL.to_owned(), degraded));
     }
     let text: &RawValue =
         serde_json::from_slice(&bytes).map_err(|_| PartError::new(502, "gateway.part_no_json", "it is no JSON"))?;
     match picked(text, &part.pick) {
-        Some(found) => Ok(found.to_owned()),
+        Some(found) => Ok((found.to_owned(), degraded)),
         None => Err(PartError::new(502, "gateway.part_incomplete", format!("it has nothing at {}", part.pick))),
     }
 }

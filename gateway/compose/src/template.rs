@@ -73,6 +73,16 @@ impl Template {
         Ok(())
     }
 
+    /// Returns a path that it may become, without its query.
+    pub(crate) fn like(&self) -> String {
+        let pieces = self.0.iter().map(|piece| match piece {
+            Piece::Text(text) => text.as_str(),
+            Piece::Path(_) | Piece::Query(_) | Piece::Part { .. } => "-",
+        });
+        let path: String = pieces.collect();
+        path.split('?').next().unwrap_or_default().to_owned()
+    }
+
     /// Returns the path and query.
     pub fn path(&self, inputs: &Inputs, parts: &BTreeMap<String, Value>) -> Result<String, String> {
         let mut path = String::new();

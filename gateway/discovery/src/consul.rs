@@ -8,7 +8,6 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use kernel::Result;
 use serde::Deserialize;
-use tokio::time::timeout;
 
 use crate::address::Address;
 use crate::config::{Consul, wrong};
@@ -69,13 +68,13 @@ impl Follower {
         }
         let header = self.token.clone().map(|token| (TOKEN, token));
         let question = Question { method: Method::GET, target: &target, header, body: None };
-        let asking = async { self.client.ask(&self.agent, question, limit).await?.whole().await };
-        let (status, headers, body) = timeout(limit, asking).await.map_err(|_| "there was no answer in time")??;
-        if status != StatusCode::OK {
-            return Err(format!("it answers {status}: {}", shown(&body)));
+        let answer = self.client.whole(&self.agent, question, limit).await?;
+        if answer.status() != StatusCode::OK {
+            return Err(format!("it answers {}: {}", answer.status(), shown(answer.body())));
         }
-        let entries: Vec<Entry> = serde_json::from_slice(&body).map_err(|error| format!("its answer: {error}"))?;
-        Ok((named_index(&headers), entries.iter().filter_map(|entry| entry.endpoint(self.tls)).collect()))
+        let read = serde_json::from_slice(answer.body());
+        let entries: Vec<Entry> = read.map_err(|error| format!("its answer: {error}"))?;
+        Ok((named_index(answer.headers()), entries.iter().filter_map(|entry| entry.endpoint(self.tls)).collect()))
     }
 }
 

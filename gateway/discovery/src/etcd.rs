@@ -80,10 +80,10 @@ impl Cluster {
         let mut question = Question::post("/v3/watch", body);
         question.header = self.token.clone().map(|token| (AUTHORIZATION, token));
         let answer = self.client.ask(self.member(), question, self.timeout).await?;
-        if answer.status == http::StatusCode::OK {
-            return Ok(answer.lines());
+        if answer.status() == http::StatusCode::OK {
+            return Ok(Lines::of(answer));
         }
-        Err(format!("/v3/watch answers {}", answer.status))
+        Err(format!("/v3/watch answers {}", answer.status()))
     }
 
     async fn log_in(&mut self) -> Result<(), String> {

@@ -37,7 +37,7 @@ impl Location {
     pub(crate) fn redirected(&self, to: &str) -> Result<Self, String> {
         let absolute = if to.starts_with('/') && !to.starts_with("//") {
             let scheme = if self.tls { "https" } else { "http" };
-            format!("{scheme}://{}{to}", self.authority())
+            format!("{scheme}://{}{to}", self.uri.authority().map_or("", http::uri::Authority::as_str))
         } else {
             to.to_owned()
         };
@@ -50,21 +50,12 @@ impl Location {
         self.tls
     }
 
-    pub(crate) fn port(&self) -> u16 {
-        self.port
+    pub(crate) fn uri(&self) -> &Uri {
+        &self.uri
     }
 
-    /// Returns the host without the brackets of an IPv6 address.
-    pub(crate) fn host(&self) -> &str {
-        self.uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
-    }
-
-    pub(crate) fn authority(&self) -> &str {
-        self.uri.authority().map_or("", http::uri::Authority::as_str)
-    }
-
-    pub(crate) fn target(&self) -> &str {
-        self.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str)
+    fn host(&self) -> &str {
+        self.uri.host().unwrap_or_default()
     }
 }
 
@@ -76,10 +67,10 @@ mod tests {
     fn an_address_is_read() {
         let location = Location::parse("https://login.example/keys?v=1", false).expect("an address");
         assert!(location.tls());
-        assert_eq!((location.host(), location.port()), ("login.example", 443));
-        assert_eq!((location.authority(), location.target()), ("login.example", "/keys?v=1"));
+        assert_eq!((location.host(), location.port), ("login.example", 443));
+        assert_eq!(location.uri(), "https://login.example/keys?v=1");
         let location = Location::parse("http://[::1]:8080", false).expect("an address");
-        assert_eq!((location.host(), location.port(), location.target()), ("::1", 8080, "/"));
+        assert_eq!((location.host(), location.port, location.uri().path()), ("[::1]", 8080, "/"));
         for refused in ["", "/keys", "keys.example", "file:///keys", "https://", "http://a.example", "https://u@h/"] {
             assert!(Location::parse(refused, false).is_err(), "{refused}");
         }
@@ -89,8 +80,8 @@ mod tests {
     #[test]
     fn a_redirect_stays_where_it_is() {
         let from = Location::parse("https://login.example/keys", false).expect("an address");
-        assert_eq!(from.redirected("/v2/keys").expect("a path").target(), "/v2/keys");
-        assert_eq!(from.redirected("https://LOGIN.example/k").expect("the same host").target(), "/k");
+        assert_eq!(from.redirected("/v2/keys").expect("a path").uri(), "https://login.example/v2/keys");
+        assert_eq!(from.redirected("https://LOGIN.example/k").expect("the same host").uri().path(), "/k");
         for refused in [
             "//evil.example/keys",
             "https://evil.example/keys",

@@ -154,6 +154,12 @@ impl Config {
             let name = Arc::from(&*config.name);
             budgets.push(Budget { name, per: config.per, unit, limit, period: config.period });
         }
+        if let Some(budget) = budgets.iter().find(|budget| budget.unit == Unit::Nano)
+            && prices.is_empty()
+        {
+            let why = "counts money, and no model has a price: nobody could call any; add prices, `*` fits all models";
+            return Err(wrong(format!("metering.budgets: `{}` {why}", budget.name)));
+        }
         if self.default_output_tokens < self.least_output_tokens || self.least_output_tokens == 0 {
             return Err(wrong("metering.least_output_tokens must be between 1 and default_output_tokens".into()));
         }

@@ -22,6 +22,9 @@ pub struct RouteEntry {
     pub upstream: String,
     /// The path that the upstream expects, with the same names in braces; the same path unless said.
     pub upstream_path: String,
+    /// The escapes that its path may hold although they are refused elsewhere: `%25`, `%2F`, `%5C`. They are handed on
+    /// as they came; `%2F` begins no new segment.
+    pub encoded: Vec<String>,
     /// The upstream that answers while the first has no server that could.
     pub otherwise: String,
     /// The composition that answers.
@@ -30,7 +33,8 @@ pub struct RouteEntry {
     pub respond: Option<Fallback>,
     /// Who may call it.
     pub access: Access,
-    /// Whether browsers may come with the cookie or a ticket and stay: streams and sockets.
+    /// Whether browsers may come with the cookie or a ticket and stay: streams and sockets. A stream may be silent for
+    /// longer than the upstream's `body_idle_ms`.
     pub live: bool,
     /// Whether the caller's own Authorization header goes to the upstream.
     pub forward_authorization: bool,

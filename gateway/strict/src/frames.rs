@@ -1,10 +1,11 @@
 //! Counts the frames of an HTTP/2 client that cost us more than they cost it (RFC 9113, section 10.5): resets,
-//! pings, settings, priorities, empty frames, and header blocks in crumbs. Not for reading frames; h2 does.
+//! pings, settings, priorities, empty frames, header blocks in crumbs, and streams that are opened and on which
+//! nothing may be sent. Not for reading frames; h2 does.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
@@ -12,10 +13,11 @@ use tokio::time::Instant;
 use crate::config::Config;
 use crate::link::Link;
 use crate::pace::Pace;
+use crate::reading::{Reading, Seen};
+use crate::windows::Windows;
 
 /// What a client says before its first frame.
 const PREFACE: usize = 24;
-const HEADER: usize = 9;
 /// How many frames one header block may take: 64 KiB in frames of the usual size, and some.
 const CRUMBS: u32 = 16;
 const END_STREAM: u8 = 1;
@@ -25,15 +27,15 @@ const ACK: u8 = 1;
 #[derive(Debug)]
 pub struct FrameGuard<S> {
     stream: S,
-    /// How much is to be passed over before the next frame's header.
-    skip: usize,
-    header: [u8; HEADER],
-    /// How much of the header is there.
-    have: usize,
+    came: Reading,
+    went: Reading,
     crumbs: u32,
     control: Bucket,
     resets: Bucket,
     writes: Pace,
+    windows: Windows,
+    /// Patience with streams on which the client lets nothing be sent.
+    shut: Pace,
     link: Arc<Link>,
 }
 
@@ -71,55 +73,86 @@ impl<S> FrameGuard<S> {
         let now = Instant::now();
         Self {
             stream,
-            skip: PREFACE,
-            header: [0; HEADER],
-            have: 0,
+            came: Reading::new(PREFACE),
+            went: Reading::new(0),
             crumbs: 0,
             control: Bucket::new(config.http2_control_frames_per_second, now),
             resets: Bucket::new(config.http2_resets_per_second, now),
             writes: Pace::new(config.write_idle_ms, config.write_bytes_per_second, 0),
+            windows: Windows::default(),
+            shut: Pace::new(config.write_idle_ms, config.write_bytes_per_second, 0),
             link: link.clone(),
         }
     }
 
     fn look(&mut self, mut bytes: &[u8], now: fn() -> Instant) -> io::Result<()> {
-        while !bytes.is_empty() {
-            if self.skip > 0 {
-                let here = self.skip.min(bytes.len());
-                (self.skip, bytes) = (self.skip - here, &bytes[here..]);
-                continue;
-            }
-            let here = (HEADER - self.have).min(bytes.len());
-            self.header[self.have..self.have + here].copy_from_slice(&bytes[..here]);
-            (self.have, bytes) = (self.have + here, &bytes[here..]);
-            if self.have == HEADER {
-                self.have = 0;
-                let [a, b, c, kind, flags, ..] = self.header;
-                self.skip = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
-                self.frame(kind, flags, now)?;
+        while let Some(seen) = self.came.next(&mut bytes) {
+            match seen {
+                Seen::Header { kind, flags, stream, length } => {
+                    let followed = self.windows.came(kind, stream);
+                    if !self.allows(kind, flags, length, now) || !followed {
+                        return Err(invalid("an HTTP/2 client sends too many frames of control"));
+                    }
+                }
+                Seen::Unit { kind, stream, unit } => self.windows.unit(kind, stream, unit),
             }
         }
         Ok(())
     }
 
-    fn frame(&mut self, kind: u8, flags: u8, now: fn() -> Instant) -> io::Result<()> {
+    fn allows(&mut self, kind: u8, flags: u8, length: usize, now: fn() -> Instant) -> bool {
         self.crumbs = if kind == 9 { self.crumbs + 1 } else { 0 };
-        let allowed = match kind {
+        match kind {
             // DATA and HEADERS: work, which is limited elsewhere; empty ones in the middle are not.
-            0 => self.skip > 0 || flags & END_STREAM != 0 || self.control.take(now),
+            0 => length > 0 || flags & END_STREAM != 0 || self.control.take(now),
             1 | 8 => true,
             3 => self.resets.take(now),
-            4 | 6 if flags & ACK != 0 => self.skip == 0 || kind == 6,
-            9 => self.crumbs <= CRUMBS && (self.skip > 0 || self.control.take(now)),
+            4 | 6 if flags & ACK != 0 => length == 0 || kind == 6,
+            9 => self.crumbs <= CRUMBS && (length > 0 || self.control.take(now)),
             _ => self.control.take(now),
-        };
-        let message = "an HTTP/2 client sends too many frames of control";
-        if allowed { Ok(()) } else { Err(io::Error::new(io::ErrorKind::InvalidData, message)) }
+        }
+    }
+
+    /// Takes note of what went to the client.
+    fn follow(&mut self, mut bytes: &[u8]) {
+        while let Some(seen) = self.went.next(&mut bytes) {
+            if let Seen::Header { kind, flags, stream, length } = seen {
+                let streams = self.windows.shut().max(1);
+                let took = self.windows.went(kind, flags, stream, length);
+                if took > 0 && self.shut.is_lost() {
+                    // So many streams need so much more.
+                    self.shut.came(took / streams, Instant::now);
+                }
+            }
+        }
+    }
+
+    /// Whether the client has let nothing be sent for too long on streams that it left open.
+    fn check_windows(&mut self) -> io::Result<()> {
+        if self.windows.shut() == 0 {
+            if self.shut.waits() {
+                self.shut.came(0, Instant::now);
+                self.link.await_window(None);
+            }
+            return Ok(());
+        }
+        let now = Instant::now();
+        let until = self.shut.wait(now);
+        if now >= until {
+            let message = "an HTTP/2 client lets nothing be sent on the streams that it left open";
+            return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+        }
+        self.link.await_window(Some(until));
+        Ok(())
     }
 
     fn wrote(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         self.writes.wrote(&self.link, written)
     }
+}
+
+fn invalid(message: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, message)
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for FrameGuard<S> {
@@ -129,14 +162,20 @@ impl<S: AsyncRead + Unpin> AsyncRead for FrameGuard<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        Poll::Ready(self.look(&buffer.filled()[before..], Instant::now))
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer)?;
+        self.look(&buffer.filled()[before..], Instant::now)?;
+        self.check_windows()?;
+        read.map(Ok)
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for FrameGuard<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        if let Poll::Ready(Ok(count)) = written {
+            self.follow(&bytes[..count]);
+            self.check_windows()?;
+        }
         self.wrote(written)
     }
 
@@ -146,6 +185,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for FrameGuard<S> {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        if let Poll::Ready(Ok(mut count)) = written {
+            for part in parts {
+                let here = part.len().min(count);
+                self.follow(&part[..here]);
+                count -= here;
+            }
+            self.check_windows()?;
+        }
         self.wrote(written)
     }
 
@@ -164,10 +211,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for FrameGuard<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
     use std::sync::LazyLock;
+    use std::task::ready;
     use std::time::Duration;
 
+    use tokio::io::AsyncWriteExt as _;
+
     use super::*;
+    use crate::link::Watchdog;
+    use crate::reading::HEADER;
 
     fn frame(kind: u8, flags: u8, length: usize) -> Vec<u8> {
         let mut frame = vec![0, (length >> 8) as u8, length as u8, kind, flags, 0, 0, 0, 1];
@@ -197,6 +250,36 @@ mod tests {
             let ordinary = [frame(1, 5, 40), frame(0, 0, 900), frame(8, 0, 4), frame(6, 1, 8), frame(4, 1, 0)];
             let ordinary: Vec<_> = ordinary.into_iter().cycle().take(5_000).collect();
             assert_eq!(let_in(&ordinary, crumb), 5_000);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_lets_nothing_be_sent_is_given_up() {
+        for (window, ends) in [(0, true), (1, false)] {
+            let (mut client, stream) = tokio::io::duplex(1 << 16);
+            let link = Arc::new(Link::default());
+            let mut guard = FrameGuard::new(stream, &Config::default(), &link);
+            let mut watchdog = Watchdog::new(link);
+            let settings = [vec![0; PREFACE], frame(4, 0, 0), vec![0, 4, 0, 0, 0, window], frame(1, 5, 4)].concat();
+            let mut settings = settings;
+            settings[PREFACE + 2] = 6;
+            client.write_all(&settings).await.expect("sent");
+            let served = async {
+                let mut room = [0; 1024];
+                poll_fn(|context| {
+                    loop {
+                        let mut buffer = ReadBuf::new(&mut room);
+                        match Pin::new(&mut guard).poll_read(context, &mut buffer) {
+                            Poll::Ready(Err(error)) => return Poll::Ready(error.kind()),
+                            Poll::Ready(Ok(())) => {}
+                            Poll::Pending => ready!(watchdog.poll_due(context)),
+                        }
+                    }
+                })
+                .await
+            };
+            let end = tokio::time::timeout(Duration::from_secs(300), served).await;
+            assert_eq!(end.ok(), ends.then_some(io::ErrorKind::TimedOut), "a window of {window}");
         }
     }
 

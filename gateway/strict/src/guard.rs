@@ -160,7 +160,9 @@ impl Guard {
             }
             Then::Refuse(refusal) => self.stand_in(refusal),
             Then::Wait => self.link.ask(self.scanner.heads()),
-            Then::More | Then::Hold | Then::Break(_) => {}
+            // Its request is answered, and the client may be sending on.
+            Then::Break(_) => self.link.refuse(),
+            Then::More | Then::Hold => {}
         }
         self.since = None;
     }
@@ -197,6 +199,7 @@ impl Guard {
             let until = self.reads.wait(now);
             if now >= until {
                 self.then = self.scanner.refuse(Refusal::BodyTooSlow, false);
+                self.link.refuse();
                 return Poll::Ready(Err(Refusal::BodyTooSlow.into_io()));
             }
             self.link.await_read(Some(until));

@@ -17,10 +17,12 @@ mod link;
 mod names;
 mod pace;
 mod paced;
+mod reading;
 mod refusal;
 mod scanner;
 mod syntax;
 mod target;
+mod windows;
 
 pub use config::Config;
 pub use frames::FrameGuard;

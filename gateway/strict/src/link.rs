@@ -21,6 +21,8 @@ pub struct Link {
     /// Until when the client must send or take something, in microseconds; 0 for no such time.
     read_due: AtomicU64,
     write_due: AtomicU64,
+    /// Until when an HTTP/2 client must let something be sent.
+    window_due: AtomicU64,
     /// The number of the request that asks for a WebSocket.
     asking: AtomicU64,
     upgrade: AtomicU8,
@@ -33,6 +35,7 @@ impl Default for Link {
             origin: Instant::now(),
             read_due: AtomicU64::new(0),
             write_due: AtomicU64::new(0),
+            window_due: AtomicU64::new(0),
             asking: AtomicU64::new(0),
             upgrade: AtomicU8::new(0),
             refused: AtomicBool::new(false),
@@ -88,13 +91,17 @@ impl Link {
         self.write_due.store(self.micros(until), Ordering::Relaxed);
     }
 
+    pub(crate) fn await_window(&self, until: Option<Instant>) {
+        self.window_due.store(self.micros(until), Ordering::Relaxed);
+    }
+
     fn micros(&self, until: Option<Instant>) -> u64 {
         until.map_or(0, |until| (until.saturating_duration_since(self.origin).as_micros() as u64).max(1))
     }
 
     fn due(&self) -> Option<Instant> {
-        let times = [self.read_due.load(Ordering::Relaxed), self.write_due.load(Ordering::Relaxed)];
-        let first = times.into_iter().filter(|time| *time != 0).min()?;
+        let times = [&self.read_due, &self.write_due, &self.window_due];
+        let first = times.into_iter().map(|time| time.load(Ordering::Relaxed)).filter(|time| *time != 0).min()?;
         Some(self.origin + Duration::from_micros(first))
     }
 }
@@ -128,6 +135,7 @@ impl Watchdog {
         // The guard sets them again, if it still waits.
         self.link.await_read(None);
         self.link.await_write(None);
+        self.link.await_window(None);
         Poll::Ready(())
     }
 }
@@ -138,7 +146,7 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn the_watchdog_follows_the_earliest_time() {
         let link = Arc::new(Link::default());
         let mut watchdog = Watchdog::new(link.clone());
@@ -148,7 +156,7 @@ mod tests {
         link.await_read(later);
         assert!(watchdog.poll_due(&mut context).is_pending());
         link.await_write(Some(Instant::now()));
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        tokio::time::advance(Duration::from_millis(1)).await;
         assert!(watchdog.poll_due(&mut context).is_ready());
         assert!(watchdog.poll_due(&mut context).is_pending(), "nothing is waited for");
         link.await_write(later);

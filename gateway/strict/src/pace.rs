@@ -41,6 +41,11 @@ impl Pace {
         self.since.is_some()
     }
 
+    /// Whether some of the patience is gone, or going.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.left < self.most || self.waits()
+    }
+
     /// Takes note of bytes; `now` is asked only after a wait.
     pub(crate) fn came(&mut self, bytes: usize, now: impl FnOnce() -> Instant) {
         if let Some(since) = self.since.take() {

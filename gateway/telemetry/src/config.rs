@@ -6,6 +6,20 @@ use http::Uri;
 use kernel::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+/// Whose word counts at a public door that a request is to be recorded. Between the installation's own processes the
+/// gateway's counts always.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TrustParent {
+    /// That of callers whose credential was checked. A stranger's request is as one without a trace.
+    #[default]
+    SignedIn,
+    /// Everybody's.
+    Always,
+    /// Nobody's: only the share is recorded.
+    Never,
+}
+
 /// Where traces go, and how many.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -16,6 +30,8 @@ pub struct Config {
     pub service_name: String,
     /// The share of requests that are recorded although nobody asked: 0 means only those whose `traceparent` says so.
     pub traces_sampled: f64,
+    /// Whose `traceparent` may have a request recorded: `signed-in`, `always`, `never`.
+    pub trust_parent: TrustParent,
     /// How long an export may take, with its retries, in milliseconds.
     pub timeout_ms: u64,
     /// How many spans may wait for the export; more are dropped, and counted.
@@ -28,6 +44,7 @@ impl Default for Config {
             endpoint: String::new(),
             service_name: "portico".to_owned(),
             traces_sampled: 0.0,
+            trust_parent: TrustParent::default(),
             timeout_ms: 10_000,
             queue: 8_192,
         }

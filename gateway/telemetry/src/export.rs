@@ -66,7 +66,7 @@ impl Exporter {
         registry.register("telemetry_spans", "Spans, by what became of them", spans.clone());
         let built = opentelemetry_otlp::SpanExporter::builder()
             .with_http()
-            .with_http_client(Post::default())
+            .with_http_client(Post::new(config.timeout()))
             .with_endpoint(target.to_string())
             .with_protocol(Protocol::HttpBinary)
             .with_timeout(config.timeout())
@@ -81,7 +81,7 @@ impl Exporter {
         let (sender, queue) = mpsc::channel(config.queue);
         let (stopping, stop) = watch::channel(false);
         let worker = Worker { exporter, queue, stop, timeout: config.timeout(), exported, failed, failing: false };
-        let tracer = Tracer::new(clock, config.traces_sampled, sender, dropped);
+        let tracer = Tracer::new(clock, (config.traces_sampled, config.trust_parent), sender, dropped);
         Ok(Self { tracer, running: Some((stopping, runtime.spawn(worker.run()))) })
     }
 

@@ -11,7 +11,7 @@ mod random;
 mod span;
 mod tracer;
 
-pub use config::Config;
+pub use config::{Config, TrustParent};
 pub use export::Exporter;
 pub use span::{Span, Trace};
-pub use tracer::{Entered, Tracer};
+pub use tracer::{Asked, Entered, Tracer};

@@ -94,7 +94,7 @@ impl Trace {
     fn begin(&self, kind: SpanKind, name: impl Into<Cow<'static, str>>) -> Option<Span> {
         let Along::Recorded(trace) = &self.0 else { return None };
         let context = trace.context.child(random::span_id());
-        Some(Span::new(trace.clone(), context, Some(trace.context.span_id), kind, name))
+        Some(Span::new(trace.clone(), context, Some(trace.context.span_id), kind, name, Instant::now()))
     }
 }
 
@@ -105,9 +105,11 @@ impl Span {
         parent: Option<u64>,
         kind: SpanKind,
         name: impl Into<Cow<'static, str>>,
+        began: Instant,
     ) -> Self {
         let micros = u64::try_from(trace.shared.clock.now().0).unwrap_or_default();
-        let (start, began) = (SystemTime::UNIX_EPOCH + Duration::from_micros(micros), Instant::now());
+        let now = SystemTime::UNIX_EPOCH + Duration::from_micros(micros);
+        let start = now.checked_sub(began.elapsed()).unwrap_or(now);
         let (name, attributes, status) = (name.into(), Vec::with_capacity(12), Status::Unset);
         Self { trace, context, parent, kind, name, attributes, status, start, began, ended: false }
     }

@@ -174,6 +174,7 @@ async fn a_route_lets_in_whom_it_is_for() {
     let front = front().await;
     for (target, headers, status) in [
         ("/open/a", vec![], 200),
+        ("/open/", vec![], 200),
         ("/mine/7", vec![], 401),
         ("/mine/7", vec![("authorization", "Bearer other")], 401),
         ("/permitted", vec![ONE], 200),
@@ -243,6 +244,27 @@ async fn kept_answers_are_their_tenants_own_and_go_with_their_tags() {
     front.get("/kept/1", &[ONE]).await;
     front.get("/kept/1", &[TWO]).await;
     assert_eq!(front.origin.asked().len(), 3, "the other tenant's answer stays");
+    front.stop().await;
+}
+
+#[tokio::test]
+async fn a_reload_gives_nothing_that_another_way_kept_and_keeps_the_rest() {
+    let front = front().await;
+    let outcome = async |path: &str| {
+        let answer = front.get(path, &[ONE]).await;
+        (answer.json()["target"].as_str().unwrap_or_default().to_owned(), answer.header("cache-status").contains("; hit"))
+    };
+    assert_eq!(outcome("/kept/1").await, ("/kept/1".to_owned(), false));
+    front.reload("body = \"fixed\"", "body = \"changed\"").await.expect("a reload");
+    assert_eq!(outcome("/kept/1").await, ("/kept/1".to_owned(), true), "what this route answers has not changed");
+    let kept = "path = \"/kept/{id}\"";
+    front.reload(kept, &format!("{kept}\nupstream_path = \"/moved/{{id}}\"")).await.expect("a reload");
+    assert_eq!(outcome("/kept/1").await, ("/moved/1".to_owned(), false));
+    front.reload("default_ttl_ms = 600000", "default_ttl_ms = 600001").await.expect("a reload");
+    assert_eq!(outcome("/kept/1").await, ("/moved/1".to_owned(), false), "other rules");
+    front.reload("retry = { max_attempts = 1 }", "retry = { max_attempts = 2 }").await.expect("a reload");
+    assert_eq!(outcome("/kept/1").await, ("/moved/1".to_owned(), false), "another upstream, as far as anybody can say");
+    assert_eq!(outcome("/kept/1").await, ("/moved/1".to_owned(), true));
     front.stop().await;
 }
 

@@ -99,7 +99,7 @@ impl House {
         let handlers = Handlers { feeds: sender, taken: Arc::default() };
         let (taken, stand) = (handlers.taken.clone(), Arc::new(stand(&handlers)));
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let config = ServerConfig { listen, cores: 1, header_timeout: Duration::from_secs(10), limits: Default::default() };
+        let config = ServerConfig { listen, cores: 1, header_timeout: Duration::from_secs(10), limits: Default::default(), tls: None };
         let server = Server::start(&config, move |core| stand.door(core)).expect("a server");
         Self { server, feeds, taken }
     }

@@ -26,8 +26,9 @@ struct Log {
     /// When it was away, from and to.
     away: Vec<(Instant, Option<Instant>)>,
     answered: usize,
-    /// All requests that ever reached it.
+    /// All requests that ever reached it, and those that did again.
     seen: HashSet<String>,
+    twice: Vec<String>,
 }
 
 /// The server.
@@ -42,7 +43,9 @@ async fn answer(log: Arc<Mutex<Log>>, request: Request<Incoming>) -> Result<Resp
     {
         let mut log = log.lock().expect("not poisoned");
         log.open.insert(id.clone());
-        log.seen.insert(id.clone());
+        if !log.seen.insert(id.clone()) {
+            log.twice.push(id.clone());
+        }
     }
     let body = request.into_body().collect().await?.to_bytes();
     // Long enough that some are open whenever it is killed.
@@ -109,6 +112,11 @@ impl Flapping {
     /// Says whether this request ever reached it.
     pub fn has_seen(&self, id: &str) -> bool {
         self.log.lock().expect("not poisoned").seen.contains(id)
+    }
+
+    /// Returns the requests that reached it more than once.
+    pub fn twice(&self) -> Vec<String> {
+        self.log.lock().expect("not poisoned").twice.clone()
     }
 
     pub fn answered(&self) -> usize {

@@ -60,6 +60,11 @@ impl FlawedOrigin {
         self.seen().released.insert(path.to_owned());
     }
 
+    /// Returns how often this tenant asked for this path.
+    pub fn asked(&self, tenant: &str, path: &str) -> usize {
+        self.seen().asked.get(&(tenant.to_owned(), path.to_owned())).copied().unwrap_or_default()
+    }
+
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.0.lock().expect("not poisoned")
     }
@@ -79,6 +84,9 @@ impl FlawedOrigin {
             *number += 1;
             *number
         };
+        if what == "slow" {
+            tokio::time::sleep(Duration::from_millis(60)).await;
+        }
         if path.starts_with("/held/") {
             self.seen().waiting.insert(path.clone());
             while !self.seen().released.contains(&path) {

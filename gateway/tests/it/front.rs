@@ -13,7 +13,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Json, Router, routing};
 use gateway::{
-    Core, Declared, Drain, Entry, Gate, Lasting, Metrics, Server, ServerConfig, Source, TokenCache, TokenCacheConfig,
+    Core, Declared, DoorConfig, Drain, Entry, Gate, Lasting, Metrics, Server, ServerConfig, Source, Tls, TokenCache, TokenCacheConfig,
 };
 use http_body_util::BodyExt as _;
 use hyper_util::client::legacy::Client;
@@ -52,12 +52,24 @@ pub struct Setting {
     pub listen: SocketAddr,
     /// Whether an older server listens there still.
     pub beside: bool,
+    pub door: DoorConfig,
+    pub tls: Option<Tls>,
+    pub header_timeout: Duration,
 }
 
 impl Default for Setting {
     fn default() -> Self {
         let (clock, listen) = (Clock::system(), SocketAddr::from(([127, 0, 0, 1], 0)));
-        Self { clock, features: Arc::new(AllOn), redis_url: None, listen, beside: false }
+        Self {
+            clock,
+            features: Arc::new(AllOn),
+            redis_url: None,
+            listen,
+            beside: false,
+            door: DoorConfig::default(),
+            tls: None,
+            header_timeout: Duration::from_secs(10),
+        }
     }
 }
 
@@ -128,7 +140,7 @@ impl Front {
 
     /// Opens a front door before whatever the text says.
     pub fn before(declared: &str, setting: Setting) -> Self {
-        let Setting { clock, features, redis_url, listen, beside } = setting;
+        let Setting { clock, features, redis_url, listen, beside, door, tls, header_timeout } = setting;
         let (metrics, none) = (Metrics::default(), Service::new("probe", "Nothing"));
         let cache = Arc::new(TokenCache::new(TokenCacheConfig::default(), clock.clone(), &metrics));
         let tokens = Arc::new(Tokens::until(clock.now().plus(Duration::from_secs(3_600))));
@@ -138,12 +150,11 @@ impl Front {
         let mut stand = Stand::of(none, Router::new(), entry, &clock, metrics, state);
         let authenticate = stand.lasting.with_issuers(tokens.clone(), &cache);
         stand.entry = Entry::Public(Gate { cache, authenticate });
-        stand.features = features;
+        (stand.features, stand.config) = (features, door);
         let declared = Arc::new(Mutex::new(declared.to_owned()));
         let (lasting, metrics, text) = (stand.lasting.clone(), stand.metrics.clone(), declared.clone());
         let stand = Arc::new(Mutex::new(stand));
-        let config =
-            ServerConfig { listen, cores: 1, header_timeout: Duration::from_secs(10), limits: Default::default() };
+        let config = ServerConfig { listen, cores: 1, header_timeout, limits: Default::default(), tls };
         let door = move |core: &Rc<Core>| {
             let mut stand = stand.lock().expect("not poisoned");
             stand.declared = text.lock().expect("not poisoned").clone();

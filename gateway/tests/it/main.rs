@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use service::{Access, AllOn, Backend, Features, Local, Operation, Service};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
-use web::{ClientAddress, CredentialKind, PeerAddress, Principal, Problem};
+use web::{ClientAddress, ContextKey, CredentialKind, PeerAddress, Principal, Problem};
 
 const START: Timestamp = Timestamp(1_000_000_000_000_000);
 const OPERATOR: &str = "the-operator-token";
@@ -130,6 +130,9 @@ struct Stand {
     clock: Clock,
     metrics: Arc<Metrics>,
     features: Arc<dyn Features>,
+    config: DoorConfig,
+    /// Where the service is, if not behind this door.
+    elsewhere: Option<(String, ContextKey)>,
 }
 
 impl Stand {
@@ -157,7 +160,19 @@ impl Stand {
         };
         let lasting = Lasting::new(parts, metrics.registry()).expect("the state");
         let (declared, clock, metrics) = (String::new(), clock.clone(), Arc::new(metrics));
-        Self { service, router, entry, lasting, declared, runtime, clock, metrics, features: Arc::new(AllOn) }
+        Self {
+            service,
+            router,
+            entry,
+            lasting,
+            declared,
+            runtime,
+            clock,
+            metrics,
+            features: Arc::new(AllOn),
+            config: DoorConfig::default(),
+            elsewhere: None,
+        }
     }
 
     /// Returns a door on this core.
@@ -165,8 +180,12 @@ impl Stand {
         let source = Source::new("gateway.toml", &self.declared);
         let compiled = Compiled::new(&Declared::parse(&source)?, &source, &self.lasting)?;
         compiled.begin(&self.lasting)?;
-        let backend = Backend::Local(Local::new(self.router.clone(), self.runtime.clone()));
-        let mounts = vec![Mount { service: &self.service, seat: Seat::Here(backend) }];
+        let here = || Seat::Here(Backend::Local(Local::new(self.router.clone(), self.runtime.clone())));
+        let seat = match &self.elsewhere {
+            Some((url, key)) => Seat::There(self.lasting.service(self.service.name, url)?, key.clone()),
+            None => here(),
+        };
+        let mounts = vec![Mount { service: &self.service, seat }];
         let plan = Plan::compile(mounts, Arc::new(compiled), &self.metrics)?;
         let parts = DoorParts {
             connections: web::Connections::default(),
@@ -177,7 +196,7 @@ impl Stand {
             runtime: self.runtime.clone(),
             features: self.features.clone(),
             clock: self.clock.clone(),
-            config: DoorConfig::default(),
+            config: self.config,
             lasting: self.lasting.clone(),
             working: Arc::default(),
         };

@@ -9,6 +9,7 @@ use kernel::{Actor, Clock, UserId};
 use tokio::sync::Notify;
 use web::{Principal, Revocation};
 
+use crate::front::Front;
 use crate::{House, START, member};
 
 /// Returns a cache that remembers each of these callers by its credential.
@@ -84,6 +85,79 @@ async fn a_check_that_read_before_a_revocation_lets_nobody_in_after_it() {
     assert_eq!(status, 200, "this request was asked before");
     assert_eq!(house.status("good").await, 401, "what the check read was remembered");
     assert!(house.cache.is_empty());
+}
+
+#[tokio::test]
+async fn a_hundred_first_requests_with_one_token_are_one_check() {
+    let front = Front::open(
+        "[upstreams.origin]\nservers = [\"http://ORIGIN\"]\n[[routes]]\npath = \"/\"\nupstream = \"origin\"",
+    )
+    .await;
+    front.tokens.add("good", &member("tok_1"));
+    for (round, (token, status)) in [("good", 200), ("bad", 401)].into_iter().enumerate() {
+        let (read, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        *front.tokens.hold.lock().expect("not poisoned") = Some((read.clone(), go_on.clone()));
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str())];
+        let requests = (0..100).map(|_| front.get("/", &headers));
+        let all_wait = async {
+            read.notified().await;
+            let line = format!("portico_token_cache_lookups_total{{outcome=\"miss\"}} {}", 100 * (round + 1));
+            eventually(|| front.metrics.text().expect("metrics").lines().any(|known| known == line)).await;
+            go_on.notify_one();
+        };
+        let (answers, ()) = futures_util::future::join(futures_util::future::join_all(requests), all_wait).await;
+        assert!(answers.iter().all(|answer| answer.status == status), "{token}");
+        assert!(answers.iter().all(|answer| status == 200 || answer.json()["code"] == "request.unauthenticated"));
+        assert_eq!(front.tokens.asked(), round + 1, "{token}");
+    }
+    front.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_joins_a_check_that_began_before_a_revocation() {
+    let house = House::new();
+    house.tokens.add("good", &member("tok_1"));
+    let (read, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    *house.tokens.hold.lock().expect("not poisoned") = Some((read.clone(), go_on.clone()));
+    let after = async {
+        read.notified().await;
+        house.tokens.remove("good");
+        house.cache.revoke(&Revocation::Credential("tok_1".into()));
+        let status = house.status("good").await;
+        go_on.notify_one();
+        status
+    };
+    let (first, second) = futures_util::future::join(house.status("good"), after).await;
+    assert_eq!((first, second, house.tokens.asked()), (200, 401, 2));
+    // Whoever came first and left has begun it all the same, for those who wait.
+    house.tokens.add("good", &member("tok_2"));
+    let (read, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    *house.tokens.hold.lock().expect("not poisoned") = Some((read.clone(), go_on.clone()));
+    let mut leader = Box::pin(house.status("good"));
+    tokio::select! {
+        _ = &mut leader => panic!("its check is held"),
+        () = read.notified() => {}
+    }
+    drop(leader);
+    let waits = house.status("good");
+    let lets_go = async {
+        tokio::task::yield_now().await;
+        go_on.notify_one();
+    };
+    assert_eq!(futures_util::future::join(waits, lets_go).await.0, 200);
+    assert_eq!(house.tokens.asked(), 3);
+}
+
+/// Waits until a state is there.
+async fn eventually(is: impl Fn() -> bool) {
+    for _ in 0..500 {
+        if is() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it did not come about within five seconds");
 }
 
 #[test]

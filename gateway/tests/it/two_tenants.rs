@@ -167,6 +167,11 @@ impl Run {
         View { run: self, tenant, held: Vec::new(), seen: Vec::new() }
     }
 
+    /// Returns how often a tenant's requests for this path have reached the origin.
+    pub fn asked(&self, tenant: &Tenant, path: &str) -> usize {
+        self.origin.asked(&tenant.id.to_string(), path)
+    }
+
     /// Ends the run, and returns what was counted.
     pub async fn counted(self) -> BTreeMap<String, f64> {
         let counted = counted(&self.front.metrics);
@@ -242,8 +247,15 @@ impl View<'_> {
 async fn ask(front: &Front, token: &str, method: &str, target: &str) -> Answer {
     let authorization = format!("Bearer {token}");
     // What both send alike must not bring them together either.
-    let headers = [("authorization", authorization.as_str()), ("x-shop-device", "the same")];
-    let body = if method == "POST" { Body::from("{}") } else { Body::empty() };
+    let mut headers = vec![("authorization", authorization.as_str()), ("x-shop-device", "the same")];
+    let body = match method {
+        "POST" if target.starts_with("/v1/") => {
+            headers.push(("content-type", "application/json"));
+            Body::from(r#"{"model":"m","max_tokens":50,"messages":[{"role":"user","content":"hello"}]}"#)
+        }
+        "POST" => Body::from("{}"),
+        _ => Body::empty(),
+    };
     front.send(method, target, &headers, body).await
 }
 

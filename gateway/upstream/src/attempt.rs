@@ -136,7 +136,8 @@ impl Client {
             Err((failure, upload)) => {
                 now = Instant::now();
                 let kind = failure.kind();
-                let excused = upload.is_some_and(|upload| upload.excuses(kind, now));
+                let excused =
+                    call.own && kind == FailureKind::Deadline || upload.is_some_and(|upload| upload.excuses(kind, now));
                 watch.failed(&member, kind, connected && !excused, now);
                 end(Err(kind));
                 return (id, Err(failure));
@@ -157,7 +158,7 @@ impl Client {
                 upstream.percentiles.observe(took);
             }
         }
-        watch.answered(&member, status, now);
+        watch.answered(&member, status, call.own || !status.is_server_error(), now);
         end(Ok(status));
         (id, Ok(response))
     }
@@ -207,7 +208,7 @@ impl Client {
             None => return Err(reset()),
         }
         if let Some(header) = &shot.upstream.deadline_header {
-            message.headers_mut().insert(header.clone(), self.left(now, shot.call.deadline));
+            message.headers_mut().insert(header.clone(), self.left(now, shot.call.told_deadline()));
         }
         let message = std::mem::replace(request, spare).ok_or_else(reset)?;
         let mut sending = pin!(match lease.line() {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Method, StatusCode, header::HeaderName};
 use kernel::TenantId;
@@ -12,6 +12,9 @@ use crate::failure::FailureKind;
 
 /// The draft's request header that makes an unsafe request safe to repeat.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// For how much longer than told a process of this installation is waited for.
+pub const GRACE: Duration = Duration::from_millis(250);
 
 /// One request's terms.
 #[derive(Clone, Debug)]
@@ -24,12 +27,18 @@ pub struct Call {
     pub deadline: Instant,
     /// Whether the deadline ends the answer's body too. Leave it off for streams and downloads.
     pub deadline_covers_body: bool,
+    /// Whether the answer's body may be silent for as long as it likes: a stream.
+    pub live: bool,
     /// Whether the route allows retries (of what may be retried at all).
     pub retry: bool,
     /// Whether the upstream honours `Idempotency-Key`, so that any method with one may be retried.
     pub honours_idempotency_key: bool,
     /// Whether a second server is asked when the first is slow; safe methods without a body only.
     pub hedge: bool,
+    /// Whether the server is a process of this installation: what it answers, and how long it takes to, is judged
+    /// as little as it would be in this process; only the way there is. It is told a deadline that is earlier by
+    /// [`GRACE`], ends the request itself and says why, in the words that it has for it.
+    pub own: bool,
     /// Whether this asks for a change of protocol. The caller has checked Connection and Upgrade.
     pub upgrade: bool,
     /// Who is told of each attempt.
@@ -80,12 +89,19 @@ impl Call {
             client: None,
             deadline,
             deadline_covers_body: false,
+            live: false,
             retry: false,
             honours_idempotency_key: false,
             hedge: false,
+            own: false,
             upgrade: false,
             observer: None,
         }
+    }
+
+    /// Returns the deadline that the server is told.
+    pub(crate) fn told_deadline(&self) -> Instant {
+        if self.own { self.deadline.checked_sub(GRACE).unwrap_or(self.deadline) } else { self.deadline }
     }
 
     /// Says whether doing it twice is the same as doing it once (RFC 9110, section 9.2.2).

@@ -108,7 +108,7 @@ impl Client {
             return Ok(Response::from_parts(parts, Body::empty()));
         }
         let until = call.deadline_covers_body.then_some(call.deadline);
-        response.body_mut().bound(upstream.body_idle, until, permit);
+        response.body_mut().bound(upstream.body_idle.filter(|_| !call.live), until, permit);
         Ok(response.map(Body::new))
     }
 

@@ -115,8 +115,8 @@ pub struct TlsConfig {
     pub server_name: Option<String>,
 }
 
-/// What tells servers how much time is left, where nothing else is configured.
-pub(crate) const USUAL_HEADER: &str = "x-request-timeout-ms";
+/// What tells servers how many milliseconds are left, where nothing else is configured.
+pub const TIME_LEFT: &str = "x-request-timeout-ms";
 
 /// How long things may take.
 #[derive(Deserialize, Serialize, Clone, Debug, PartialEq)]
@@ -134,7 +134,7 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { connect_ms: 2_000, first_byte_ms: 30_000, body_idle_ms: 60_000, header: USUAL_HEADER.to_owned() }
+        Self { connect_ms: 2_000, first_byte_ms: 30_000, body_idle_ms: 60_000, header: TIME_LEFT.to_owned() }
     }
 }
 

@@ -13,6 +13,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::failure::{Failure, FailureKind};
+use crate::gather::poll_write_parts;
 use crate::member::Member;
 use crate::sent::Sent;
 
@@ -109,7 +110,7 @@ impl AsyncWrite for Wire {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+            Stream::Plain(stream) => poll_write_parts(Pin::new(stream), cx, parts),
             Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
         };
         self.sent.note(parts, written(&polled));

@@ -127,7 +127,7 @@ impl From<Failure> for Error {
                 (504, "gateway.upstream_timeout", "the service behind this route did not answer in time")
             }
             Kind::Deadline => {
-                (504, "gateway.deadline", "the time for this request is over; whether it was done is not known")
+                (504, "gateway.timeout", "the answer took too long; whether the change was made is not known")
             }
             Kind::CircuitOpen => {
                 (503, "gateway.circuit_open", "the service behind this route fails too often; try again later")

@@ -17,6 +17,7 @@ mod config;
 mod connect;
 mod dial;
 mod failure;
+mod gather;
 mod health;
 mod latency;
 mod lease;
@@ -41,12 +42,14 @@ mod watch;
 mod window;
 
 pub use answer::Tunnel;
-pub use call::{Attempt, Call, IDEMPOTENCY_KEY, Observe, Observed, Observer};
+pub use call::{Attempt, Call, GRACE, IDEMPOTENCY_KEY, Observe, Observed, Observer};
 pub use client::Client;
 pub use config::{
-    Balance, Config, HostHeader, Protocol, Scheme, Server, ServerConfig, Timeouts, TlsConfig, WeightedServer,
+    Balance, Config, HostHeader, Protocol, Scheme, Server, ServerConfig, TIME_LEFT, Timeouts, TlsConfig, WeightedServer,
 };
 pub use failure::{Failure, FailureKind};
+pub use gather::poll_write_parts;
 pub use metrics::Metrics;
 pub use settings::{BreakerConfig, BulkheadConfig, HealthConfig, OutlierConfig, PoolConfig, RetryConfig};
+pub use uploads::{Sender, Uploading, Uploads};
 pub use upstream::{Environment, Upstream, Upstreams};

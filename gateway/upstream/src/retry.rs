@@ -67,7 +67,7 @@ impl Client {
         for attempt in 1.. {
             let answered = match hedges && attempt == 1 {
                 true => {
-                    let (asked, answered) = self.hedged(&volley).await;
+                    let (asked, answered) = Box::pin(self.hedged(&volley)).await;
                     tried.extend(asked);
                     answered
                 }

@@ -15,29 +15,37 @@ const SHARDS: usize = 8;
 
 /// Whose upload it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Sender {
+pub enum Sender {
+    /// A tenant's.
     Tenant(TenantId),
+    /// Somebody's at this address, or in this network.
     Address(IpAddr),
+    /// Nobody knows.
     Unknown,
 }
 
-/// Uploads under way, of one upstream or of one core's connections to a server.
+/// Uploads under way: of one upstream, of one core's connections to a server, of a process.
 #[derive(Debug, Default)]
-pub(crate) struct Uploads {
+pub struct Uploads {
     shards: [Mutex<HashMap<Sender, usize>>; SHARDS],
     hasher: RandomState,
 }
 
 /// An upload that is counted until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Uploading {
+pub struct Uploading {
     uploads: Arc<Uploads>,
     sender: Sender,
 }
 
 impl Sender {
     pub(crate) fn of(call: &Call) -> Self {
-        match (call.tenant, call.client) {
+        Self::new(call.tenant, call.client)
+    }
+
+    /// Returns whose it is that comes from this tenant, or else from this address.
+    pub fn new(tenant: Option<TenantId>, client: Option<IpAddr>) -> Self {
+        match (tenant, client) {
             (Some(tenant), _) => Self::Tenant(tenant),
             // Who has one address of such a network has all of it (RFC 6177, section 2).
             (None, Some(IpAddr::V6(address))) => match address.to_ipv4_mapped() {
@@ -56,7 +64,7 @@ impl Uploads {
     }
 
     /// Counts an upload, unless the sender has as many as it may have.
-    pub(crate) fn enter(self: &Arc<Self>, sender: Sender, most: usize) -> Option<Uploading> {
+    pub fn enter(self: &Arc<Self>, sender: Sender, most: usize) -> Option<Uploading> {
         let mut shard = self.shard(&sender).lock().unwrap_or_else(PoisonError::into_inner);
         let count = shard.entry(sender).or_default();
         if *count >= most {

@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use crate::breaker::{Breaker, BreakerRules};
 use crate::budget::Budget;
 use crate::bulkhead::Bulkhead;
-use crate::config::{Config, Scheme, Server, ServerConfig, USUAL_HEADER};
+use crate::config::{Config, Scheme, Server, ServerConfig, TIME_LEFT};
 use crate::health;
 use crate::latency::Percentiles;
 use crate::member::Members;
@@ -140,7 +140,7 @@ impl Upstream {
             body_idle: config.timeouts.body_idle(),
             deadline_header: header.and_then(|name| match name.as_str() {
                 // Cloning it is free.
-                USUAL_HEADER => Some(HeaderName::from_static(USUAL_HEADER)),
+                TIME_LEFT => Some(HeaderName::from_static(TIME_LEFT)),
                 other => HeaderName::try_from(other).ok(),
             }),
             since: Instant::now(),

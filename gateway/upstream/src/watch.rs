@@ -56,10 +56,9 @@ impl<'a> Watch<'a> {
         self.judge_shared(now, true);
     }
 
-    /// An answer's head is there. Any 5xx speaks against the server, no 4xx does.
-    pub(crate) fn answered(mut self, member: &Member, status: StatusCode, now: Instant) {
+    /// An answer's head is there. Any 5xx speaks against the server, no 4xx does; `good` says so.
+    pub(crate) fn answered(mut self, member: &Member, status: StatusCode, good: bool, now: Instant) {
         self.upstream.metrics.answered(status);
-        let good = !status.is_server_error();
         self.judge_own(now, good);
         match good {
             true => member.outlier.good(),

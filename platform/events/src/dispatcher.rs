@@ -240,29 +240,38 @@ pub(crate) async fn stopped(stopping: &mut watch::Receiver<bool>) {
 async fn look(inner: Arc<Inner>, mut stopping: watch::Receiver<bool>) {
     let mut rung = inner.store.readable();
     let mut looked = None::<Instant>;
+    let (mut glance, mut called) = (inner.store.glance(), true);
     loop {
-        rung.mark_unchanged();
-        // Where there is much to read, the marks are not looked at every time.
-        let due = looked.is_none_or(|moment| moment.elapsed() >= LOOK);
-        let seen = match looked {
-            None => inner.look().await.map(|view| {
-                inner.views.send_replace(view);
-                false
-            }),
-            Some(_) => inner.look_on(due).await,
-        };
-        match seen {
-            Ok(more) => {
-                looked = if due { Some(Instant::now()) } else { looked };
-                if more {
-                    continue;
+        // Asked always, for it remembers.
+        if glance.may_have_changed() | called {
+            rung.mark_unchanged();
+            // Where there is much to read, the marks are not looked at every time.
+            let due = looked.is_none_or(|moment| moment.elapsed() >= LOOK);
+            let seen = match looked {
+                None => inner.look().await.map(|view| {
+                    inner.views.send_replace(view);
+                    false
+                }),
+                Some(_) => inner.look_on(due).await,
+            };
+            called = seen.is_err();
+            match seen {
+                Ok(more) => {
+                    looked = if due { Some(Instant::now()) } else { looked };
+                    if more {
+                        called = true;
+                        continue;
+                    }
                 }
+                Err(error) => tracing::warn!(error = %error, "subscriptions wait: the log cannot be read"),
             }
-            Err(error) => tracing::warn!(error = %error, "subscriptions wait: the log cannot be read"),
         }
         tokio::select! {
             () = stopped(&mut stopping) => return,
-            rung = tokio::time::timeout(LOOK, rung.changed()) => if rung.is_ok() { tokio::time::sleep(TOGETHER).await },
+            rung = tokio::time::timeout(LOOK, rung.changed()) => if rung.is_ok() {
+                called = true;
+                tokio::time::sleep(TOGETHER).await;
+            },
         }
     }
 }

@@ -64,19 +64,28 @@ impl Hub {
         let hub = Self(Arc::new(Inner { epoch: state.epoch.into(), topics: Mutex::new(topics) }));
         let (reader, store) = (Arc::downgrade(&hub.0), store.clone());
         tokio::spawn(async move {
-            let (mut rung, mut away) = (store.readable(), false);
+            let (mut rung, mut away, mut due, mut glance) = (store.readable(), false, true, store.glance());
             while let Some(inner) = reader.upgrade() {
+                // Asked always, for it remembers.
+                if !(glance.may_have_changed() | due) {
+                    drop(inner);
+                    due = tokio::time::timeout(LOOK, rung.changed()).await.is_ok();
+                    continue;
+                }
                 let read = Self(inner).read(&store).await;
                 match &read {
                     Err(error) if !away => tracing::warn!(error = %error, "live streams wait: the log cannot be read"),
                     _ => {}
                 }
                 away = read.is_err();
-                match read {
+                due = match read {
                     // Who listens takes what was handed out before more comes.
-                    Ok(true) => tokio::task::yield_now().await,
-                    _ => drop(tokio::time::timeout(LOOK, rung.changed()).await),
-                }
+                    Ok(true) => {
+                        tokio::task::yield_now().await;
+                        true
+                    }
+                    _ => tokio::time::timeout(LOOK, rung.changed()).await.is_ok() || away,
+                };
             }
         });
         Ok(hub)

@@ -24,7 +24,8 @@ impl RequestId {
 
     /// Returns a new id.
     pub fn create() -> Self {
-        Self(crate::TenantId::new().uuid().to_string().into())
+        let mut text = uuid::Uuid::encode_buffer();
+        Self((&*crate::TenantId::new().uuid().hyphenated().encode_lower(&mut text)).into())
     }
 
     /// Returns the id's text.

@@ -58,6 +58,7 @@ impl Away {
             cores: 1,
             header_timeout: Duration::from_secs(10),
             limits: Default::default(),
+            tls: None,
         };
         let server = Server::start(&config, move |core| behind.door(core, None)).expect("a server");
         // Each process counts for itself.

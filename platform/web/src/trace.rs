@@ -86,6 +86,12 @@ impl TraceContext {
         self.flags
     }
 
+    /// Returns another span of the same trace, which is not recorded whoever wished it (section 3.4).
+    #[must_use]
+    pub fn not_sampled(self, span_id: u64) -> Self {
+        Self { span_id, flags: self.flags & !Self::SAMPLED, ..self }
+    }
+
     /// Returns another span of the same trace.
     pub fn child(self, span_id: u64) -> Self {
         Self { span_id, ..self }

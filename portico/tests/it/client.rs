@@ -149,6 +149,16 @@ impl Client {
         }
     }
 
+    /// Sends a request with this text and reads its answer.
+    pub async fn send_text(&mut self, request: http::request::Builder, text: &str) -> Result<Answer, Unanswered> {
+        let request = request.body(Full::from(text.to_owned())).expect("a valid request");
+        let sent = tokio::time::timeout(LIMIT, self.sender.send_request(request)).await;
+        let (parts, body) = sent.expect("an answer within a minute").map_err(|error| why(&error))?.into_parts();
+        let body = tokio::time::timeout(LIMIT, body.collect()).await.expect("a body within a minute");
+        let body = body.map_err(|_| Unanswered::Cut)?.to_bytes();
+        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
+    }
+
     /// Gets a path that must answer.
     pub async fn get(&mut self, path: &str) -> Answer {
         let request = self.request(Method::GET, path);

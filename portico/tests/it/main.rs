@@ -3,6 +3,7 @@
 
 mod analytics;
 mod analytics_away;
+mod apart;
 mod client;
 mod command_line;
 mod crash;
@@ -18,6 +19,7 @@ mod operator_events;
 mod operator_tasks;
 mod process;
 mod provision;
+mod replaced;
 mod resume;
 mod revocation;
 mod secrets_at_rest;
@@ -40,3 +42,4 @@ mod sweep_usage;
 mod sweep_webhooks;
 mod switches;
 mod traces;
+mod traces_alike;

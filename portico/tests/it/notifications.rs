@@ -9,6 +9,7 @@ mod quiet;
 mod reading;
 mod repeats;
 mod socket;
+mod socket_elsewhere;
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -16,12 +17,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::Method;
+use identity::Identity;
 use kernel::{Answer, PermissionSet, UserId};
 use notifications::{Address, Directory, Mail, Mailer, NotSent, Notifications, Outside, Settings};
 use serde_json::{Value, json};
 use service::Role;
 use store::{Event, Vault};
-use testkit::{TestApp, TestResponse, TestTenant};
+use testkit::{Database, TestApp, TestResponse, TestTenant};
 
 const LIST: &str = "/api/notifications";
 const PREFERENCES: &str = "/api/notifications/preferences";
@@ -96,6 +98,15 @@ struct Post {
 
 /// Returns the service on a fresh database of each engine.
 async fn posts() -> Vec<Post> {
+    made(false).await
+}
+
+/// Returns the service in this process and elsewhere, on a fresh database of each engine.
+async fn both_ways() -> Vec<Post> {
+    made(true).await
+}
+
+async fn made(both_ways: bool) -> Vec<Post> {
     let mut posts = Vec::new();
     for engine in testkit::engines() {
         let settings = Settings { public_url: "http://127.0.0.1:8080".to_owned(), ..Settings::default() };
@@ -107,7 +118,13 @@ async fn posts() -> Vec<Post> {
         };
         notifications.open(outside).expect("opened once");
         let services = vec![inventory::service(), notifications::service(notifications.clone())];
-        let app = TestApp::start(engine, services, Default::default()).await;
+        let app = match both_ways {
+            true => {
+                let identity = Identity::new(identity::Settings::default()).expect("the settings are sound");
+                TestApp::both_ways(Database::new(engine).await, services, identity).await
+            }
+            false => TestApp::start(engine, services, Default::default()).await,
+        };
         posts.push(Post { app, server, notifications });
     }
     posts

@@ -169,6 +169,14 @@ async fn every_operation_is_the_same_from_elsewhere() {
     sweep().run_both_ways(&TestApp::both_ways(database, all, identity).await, &APART).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_is_the_same_from_elsewhere_on_postgres() {
+    if testkit::postgres_url().is_some() {
+        let (database, all, identity) = parts(Engine::Postgres, Walls::default()).await;
+        sweep().run_both_ways(&TestApp::both_ways(database, all, identity).await, &APART).await;
+    }
+}
+
 async fn swept(engine: Engine, walls: Walls) {
     sweep().run(&app(engine, walls).await).await;
 }

@@ -23,25 +23,25 @@ use testkit::Database;
 use crate::split::call;
 
 const SECRET: &str = "a cluster secret of more than thirty-two bytes";
-const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+pub(crate) const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 /// A span as the collector got it.
 #[derive(Clone, Debug)]
-struct Seen {
-    process: String,
-    kind: i32,
-    name: String,
-    trace: String,
-    id: String,
-    parent: String,
-    start: u64,
-    end: u64,
-    attributes: BTreeMap<String, String>,
+pub(crate) struct Seen {
+    pub process: String,
+    pub kind: i32,
+    pub name: String,
+    pub trace: String,
+    pub id: String,
+    pub parent: String,
+    pub start: u64,
+    pub end: u64,
+    pub attributes: BTreeMap<String, String>,
 }
 
 /// Takes what is exported, and is an upstream that fails once at `/shaky`.
 #[derive(Clone, Default)]
-struct World {
+pub(crate) struct World {
     spans: Arc<Mutex<Vec<Seen>>>,
     asked: Arc<Mutex<Vec<HeaderMap>>>,
 }
@@ -93,7 +93,7 @@ async fn answer(State(world): State<World>, request: Request) -> Response {
 }
 
 impl World {
-    async fn open(&self) -> SocketAddr {
+    pub async fn open(&self) -> SocketAddr {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let router = Router::new().route("/v1/traces", post(take)).fallback(any(answer)).with_state(self.clone());
@@ -101,7 +101,7 @@ impl World {
         address
     }
 
-    fn spans(&self) -> Vec<Seen> {
+    pub fn spans(&self) -> Vec<Seen> {
         self.spans.lock().expect("not poisoned").clone()
     }
 
@@ -120,7 +120,7 @@ impl World {
     }
 }
 
-async fn start(
+pub(crate) async fn start(
     database: &Database,
     folder: &TempDir,
     name: &str,
@@ -176,9 +176,9 @@ fn declare(folder: &TempDir, upstream: SocketAddr) -> std::path::PathBuf {
     file
 }
 
-const SERVER: i32 = 2;
-const CLIENT: i32 = 3;
-const INTERNAL: i32 = 1;
+pub(crate) const SERVER: i32 = 2;
+pub(crate) const CLIENT: i32 = 3;
+pub(crate) const INTERNAL: i32 = 1;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_request_through_two_processes_and_an_upstream_is_one_trace() {

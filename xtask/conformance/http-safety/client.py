@@ -34,10 +34,13 @@ class Heard:
             self.data = self.data[end + 4 + length :]
 
 
-async def exchange(port, pieces, methods=(), answers=None, quiet=None, patience=20.0, cut=False, host="127.0.0.1"):
-    """Sends pieces. Ends after so many answers; or when nothing comes for a while; or at the end of the connection."""
+async def exchange(port, pieces, methods=(), answers=None, quiet=None, patience=20.0, cut=False, own="127.0.0.1"):
+    """Sends pieces. Ends after so many answers; or when nothing comes for a while; or at the end of the connection.
+
+    `own` is the address from which it comes.
+    """
     heard = Heard()
-    reader, writer = await asyncio.open_connection(host, port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(own, 0))
 
     async def send():
         for number, piece in enumerate(pieces):

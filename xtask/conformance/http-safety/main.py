@@ -1,6 +1,6 @@
 """Runs the proof: `main.py BINARY FOLDER`, or `main.py --subject PORT --origin PORT FOLDER` for a door that runs already.
 
-`--only corpus,readers,slow,http2` runs some of it. Prints what it finds, and ends with a status that says whether all
+`--only corpus,readers,http2` runs some of it, `--only abuse` slow clients and floods. Prints what it finds, and ends with a status that says whether all
 was as it must be.
 """
 
@@ -161,7 +161,7 @@ async def run():
     parser = argparse.ArgumentParser()
     parser.add_argument("--subject", type=int, default=0)
     parser.add_argument("--origin", type=int, default=0)
-    parser.add_argument("--only", default="corpus,readers,slow,http2")
+    parser.add_argument("--only", default="corpus,readers,http2")
     parser.add_argument("words", nargs="+")
     given = parser.parse_args()
     folder = given.words[-1]
@@ -175,10 +175,10 @@ async def run():
             await run_corpus(subject, wrong, right)
         if "readers" in only:
             await run_readers(subject, wrong, right, folder)
-        if "slow" in only:
-            await attacks.run(subject, check)
         if "http2" in only:
             await http2.run(subject, check)
+        if "abuse" in only:
+            await attacks.run(subject, check)
         check(subject.alive(), "Portico is still there")
     finally:
         await subject.stop()

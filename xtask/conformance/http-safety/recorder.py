@@ -8,6 +8,8 @@ from reading import Malformed, head, read_one
 
 CASE = re.compile(rb"/c/(?:smuggled-)?([a-z]+\d+)")
 
+LARGE = b"x" * (1 << 20)
+
 
 class Recorder:
     """Listens on a port; `requests` is by the number of the case in the path."""
@@ -54,8 +56,9 @@ class Recorder:
                         self.requests[found[1].decode()].append(request)
                     else:
                         self.unknown.append(request)
-                    body = b"" if request.method == b"HEAD" else b"read"
-                    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 4\r\n\r\n" + body)
+                    body = LARGE if request.target.endswith(b"?large") else b"read"
+                    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % len(body))
+                    writer.write(b"" if request.method == b"HEAD" else body)
                     await writer.drain()
         except (ConnectionError, asyncio.CancelledError):
             pass

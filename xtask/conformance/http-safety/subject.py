@@ -24,7 +24,7 @@ retry = false
 timeout_ms = 120000
 """
 # Short, so that the slow ends come soon.
-SETTINGS = ("server.header_timeout_ms=4000", "server.cores=1")
+SETTINGS = ("server.header_timeout_ms=4000", "server.limits.write_idle_ms=3000", "server.cores=1")
 
 
 class Subject:
@@ -58,12 +58,17 @@ class Subject:
                 await asyncio.sleep(0.05)
         raise SystemExit(f"Portico does not start:\n{self.log.read_text()[-2000:]}")
 
-    def resident(self):
-        """Returns the memory that the process holds, in KiB."""
+    def memory(self, what):
+        """Returns the memory that the process holds (VmRSS), or held at most (VmHWM), in KiB."""
         if not self.process:
             return 0
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+        return next(int(line.split()[1]) for line in lines if line.startswith(what))
+
+    def forget_peak(self):
+        """Has the kernel count the most anew."""
+        if self.process:
+            Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
 
     def alive(self):
         return self.process is None or self.process.poll() is None

@@ -1,7 +1,7 @@
 // Genuine tokens where they do not belong, beside others, and in requests that no HTTP library would
 // send; and at the end what looks odd and is right. Not for forged tokens: see `attacks.mjs`.
 
-import { answered, check, expect, invalidToken, note, unauthenticated } from './checks.mjs';
+import { answered, check, expect, invalidToken, note, same, unauthenticated } from './checks.mjs';
 import { bearer } from './door.mjs';
 import { otherS } from './forgery.mjs';
 
@@ -50,6 +50,11 @@ async function places({ door, genuine: { token, header, claims }, attacker }) {
   const both = await door.request('GET', `/api/auth/me?access_token=${token}`, { headers: bearer(token) });
   await check('place: in the query and in the header, no 5xx', () => answered(both, 200, 400, 401));
   note(`a token in the query beside one in the header: ${both.status}`);
+  // Refused by the strict reading, before anybody looks at a token.
+  const repeated = (answer) => {
+    answered(answer, 400);
+    same('the code', answer.json?.code, 'gateway.header_repeated');
+  };
   for (const [name, values] of Object.entries({
     'genuine twice': [token, token],
     'genuine and forged': [token, forged],
@@ -57,10 +62,10 @@ async function places({ door, genuine: { token, header, claims }, attacker }) {
     'genuine and empty': [token, ''],
   })) {
     await check(`place: two Authorization fields, ${name}`, async () =>
-      invalidToken(await ask(...values.map((value) => authorization(`Bearer ${value}`)))));
+      repeated(await ask(...values.map((value) => authorization(`Bearer ${value}`)))));
   }
   await check('place: two Authorization fields, genuine and Basic', async () =>
-    unauthenticated(await ask(authorization(`Bearer ${token}`), authorization('Basic YTpi'))));
+    repeated(await ask(authorization(`Bearer ${token}`), authorization('Basic YTpi'))));
   const schemes = {
     Basic: `Basic ${Buffer.from(`admin:${token}`).toString('base64')}`,
     'Basic with the bare token': `Basic ${token}`,
@@ -80,7 +85,7 @@ async function places({ door, genuine: { token, header, claims }, attacker }) {
     await check(`scheme: ${name}`, async () => unauthenticated(await ask(authorization(value))));
   }
   for (const [name, value] of Object.entries({
-    cookie: `access_token=${token}; __Host-portico=${token}; token=${token}`,
+    cookie: `access_token=${token}; Host-portico=${token}; portico=${token}; token=${token}`,
     'proxy-authorization': `Bearer ${token}`,
     'x-access-token': token,
     'x-forwarded-authorization': `Bearer ${token}`,
@@ -89,6 +94,15 @@ async function places({ door, genuine: { token, header, claims }, attacker }) {
     await check(`place: in the field ${name}, it does not authenticate`, async () =>
       unauthenticated(await ask([name, value])));
   }
+  // The one cookie that is for it (docs/api-guidelines.md) reads; a page of another site changes nothing with it.
+  await check('place: in the documented cookie, it changes nothing without an Origin of ours', async () => {
+    for (const origin of [[], [['origin', 'https://attacker.example']]]) {
+      const headers = [['cookie', `__Host-portico=${token}`], ...origin];
+      const answer = await door.request('POST', '/api/auth/logout', { headers });
+      answered(answer, 403);
+      same('the code', answer.json?.code, 'request.foreign_origin');
+    }
+  });
 }
 
 /** Every sort of secret text where another sort is wanted. */

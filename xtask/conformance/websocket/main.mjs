@@ -5,6 +5,8 @@ const server = new WebSocketServer({
   host: '127.0.0.1',
   port: 0,
   maxPayload: 64 * 1024 * 1024,
+  // Cases of groups 9.3 and 9.4 send a message in up to 65,536 fragments.
+  maxFragments: 0,
   perMessageDeflate: { threshold: 0 },
 });
 server.on('connection', socket => {

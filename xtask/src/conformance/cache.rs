@@ -10,8 +10,8 @@ use super::node::Suite;
 use super::subject;
 use crate::workspace::{self, Outcome, cargo};
 
-/// The required tests that some cache can pass, and the comparison of the optimal ones.
-const CHECKS: usize = 162;
+/// The required tests that some cache can pass, the comparison of the optimal ones, and the log.
+const CHECKS: usize = 163;
 /// The peers' programs, and the Debian packages that bring them.
 const PEERS: [(&str, &str); 3] =
     [("nginx", "nginx-light"), ("varnishd", "varnish"), ("traffic_server", "trafficserver")];

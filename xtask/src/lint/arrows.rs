@@ -16,6 +16,7 @@ use crate::workspace::{self, Outcome, list};
 enum Place {
     Kernel,
     Store,
+    /// `web`, and `fetch`, which asks other servers.
     Web,
     /// `events` and `tasks`.
     Flow,
@@ -29,6 +30,8 @@ enum Place {
     /// The binary.
     Portico,
     Testkit,
+    /// What tests stand on that know nothing of the house.
+    Fixtures,
     Bench,
     /// What benchmarks count with.
     Measure,
@@ -47,13 +50,14 @@ impl Place {
         Some(match name {
             "kernel" => Self::Kernel,
             "store" => Self::Store,
-            "web" => Self::Web,
+            "web" | "fetch" => Self::Web,
             "events" | "tasks" => Self::Flow,
             "service" => Self::Service,
             "contracts" => Self::Contracts,
             "gateway" => Self::Gateway,
             "portico" => Self::Portico,
             "testkit" => Self::Testkit,
+            "fixtures" => Self::Fixtures,
             "measure" => Self::Measure,
             "bench" | "gateway_bench" => Self::Bench,
             "xtask" => Self::Xtask,
@@ -65,7 +69,7 @@ impl Place {
     fn may_use(self) -> &'static [Self] {
         use Place::{AService, Contracts, Flow, Gateway, GatewayPart, Kernel, Measure, Portico, Service, Store, Web};
         match self {
-            Self::Kernel | Self::Measure | Self::Xtask => &[],
+            Self::Kernel | Self::Fixtures | Self::Measure | Self::Xtask => &[],
             Self::Store | Self::Web => &[Kernel],
             Self::Flow => &[Kernel, Store],
             Self::Service => &[Kernel, Store, Web, Flow],
@@ -142,6 +146,8 @@ fn wrong(from: Place, to: Place, for_tests: bool) -> Option<&'static str> {
     match to {
         Place::Testkit if for_tests || from == Place::Bench => None,
         Place::Testkit => Some("testkit is for tests; make it a dev-dependency"),
+        Place::Fixtures if for_tests => None,
+        Place::Fixtures => Some("fixtures are for tests; make it a dev-dependency"),
         _ if from.may_use().contains(&to) => None,
         Place::AService if from == Place::AService => {
             Some("no service depends on another; use its events or its client in contracts")
@@ -195,21 +201,23 @@ mod tests {
     fn the_house_as_drawn_is_right() {
         let looked_at = judge(&house(&[
             "platform/kernel: serde",
-            "platform/store: kernel, testkit*",
+            "platform/store: kernel, testkit*, fixtures*",
             "platform/web: kernel",
+            "platform/fetch: fixtures*",
+            "platform/fixtures: redis",
             "platform/events: kernel, store",
             "platform/service: kernel, store, web, events",
             "platform/testkit: kernel, service, gateway",
             "contracts: service",
             "services/inventory: contracts, service, testkit*",
             "services/identity: service",
-            "gateway/limits: kernel, web",
+            "gateway/limits: kernel, web, fetch, fixtures*",
             "gateway: service, web, limits",
             "portico: gateway, inventory, identity, testkit*",
             "bench: portico, testkit",
             "xtask: serde_json",
         ]));
-        assert_eq!(looked_at.unwrap(), "14 crates, 28 arrows between them");
+        assert_eq!(looked_at.unwrap(), "16 crates, 32 arrows between them");
     }
 
     #[test]
@@ -222,7 +230,8 @@ mod tests {
             "services/inventory: identity*, testkit",
             "services/identity: gateway",
             "gateway: inventory",
-            "gateway/limits: store",
+            "gateway/limits: store, fixtures",
+            "platform/fixtures: kernel",
             "xtask: kernel",
         ]))
         .unwrap_err();
@@ -234,12 +243,14 @@ mod tests {
             "inventory -> testkit (dependencies): testkit is for tests",
             "identity -> gateway",
             "limits -> store",
+            "limits -> fixtures (dependencies): fixtures are for tests",
+            "fixtures -> kernel",
             "gateway -> inventory (dependencies): the gateway knows services only as data",
             "xtask -> kernel",
         ] {
             assert!(message.contains(part), "{part} is not in {message}");
         }
-        assert_eq!(message.lines().count(), 10);
+        assert_eq!(message.lines().count(), 12);
     }
 
     #[test]

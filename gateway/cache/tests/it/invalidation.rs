@@ -1,6 +1,8 @@
 //! After an invalidation nothing of before is given: not from the store, not from what was on its way.
 
-use http_cache::{Class, Config, Credentials, Outcome, PolicyConfig, Scope};
+use std::sync::Arc;
+
+use http_cache::{Class, Config, Credentials, Outcome, Policy, PolicyConfig, Scope};
 use kernel::TenantId;
 use tokio::task::spawn_local;
 
@@ -48,6 +50,53 @@ fn a_fill_that_began_before_is_not_stored_and_not_shared() {
         assert_eq!(leader.await.unwrap().body, "old", "it was asked for before");
         assert_eq!(follower.await.unwrap().body, "new");
         assert_eq!(bench.get("/a").await.body, "new");
+    });
+}
+
+#[test]
+fn after_everything_is_cleared_nothing_of_before_is_given_or_stored() {
+    local(async {
+        let bench = Bench::new();
+        bench.next(reply(&[FRESH], "old"));
+        bench.get("/a").await;
+        for tenant in [None, Some(TenantId::new())] {
+            let scope = tenant.map_or(bench.scope.clone(), |tenant| Scope::of(tenant, Class::EVERYBODY, false));
+            let bench = Bench { scope, ..bench.clone() };
+            let gate = bench.next_later(reply(&[("cache-control", "public, max-age=60")], "old"));
+            let filling = spawn_local({
+                let bench = bench.clone();
+                async move { bench.get("/b").await }
+            });
+            settle().await;
+            bench.cache.clear();
+            gate.notify_one();
+            filling.await.unwrap();
+            for path in ["/a", "/b"] {
+                bench.next(reply(&[("cache-control", "public, max-age=60")], "new"));
+                assert_eq!(bench.get(path).await.body, "new", "{path}");
+                assert_eq!(bench.get(path).await.outcome, Outcome::Hit, "later fills are stored");
+            }
+        }
+    });
+}
+
+#[test]
+fn answers_that_came_another_way_are_other_answers() {
+    local(async {
+        let bench = Bench::new();
+        let by = |way: &str| {
+            let policy = Policy::compile(&PolicyConfig::default()).unwrap().by_way(way);
+            Bench { policy: Arc::new(policy), ..bench.clone() }
+        };
+        let (one, other) = (by("one"), by("other"));
+        bench.next(reply(&[FRESH], "1")).next(reply(&[FRESH], "2"));
+        assert_eq!((one.get("/a").await.body, other.get("/a").await.body), ("1".into(), "2".into()));
+        assert_eq!((one.get("/a").await.body, by("other").get("/a").await.body), ("1".into(), "2".into()));
+        // What changes the resource changes it, whichever way it goes.
+        bench.next(status(204, &[], ""));
+        one.send(ask("DELETE", "/a", &[])).await;
+        bench.next(reply(&[FRESH], "3"));
+        assert_eq!(other.get("/a").await.body, "3");
     });
 }
 

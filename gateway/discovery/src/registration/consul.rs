@@ -6,7 +6,6 @@ use std::time::Duration;
 use http::{HeaderValue, Method, StatusCode};
 use kernel::Result;
 use serde_json::{Value, json};
-use tokio::time::timeout;
 
 use super::{Presence, RegisterConsul};
 use crate::address::Address;
@@ -56,9 +55,8 @@ impl Instance {
     async fn put(&self, target: &str, body: Option<Value>) -> Result<(StatusCode, String), String> {
         let header = self.token.clone().map(|token| (TOKEN, token));
         let question = Question { method: Method::PUT, target, header, body };
-        let asking = async { self.client.ask(&self.agent, question, self.timeout).await?.whole().await };
-        let (status, _, body) = timeout(self.timeout, asking).await.map_err(|_| "there was no answer in time")??;
-        Ok((status, shown(&body)))
+        let answer = self.client.whole(&self.agent, question, self.timeout).await?;
+        Ok((answer.status(), shown(answer.body())))
     }
 }
 

@@ -11,13 +11,14 @@ use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, put};
 use discovery::{Config, Consul, Register, RegisterConsul, Registration, Secret};
+use fixtures::eventually;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use crate::support::{becomes, eventually, short, start};
+use crate::support::{becomes, short, start};
 
 #[derive(Default)]
 struct Agent {
@@ -102,7 +103,10 @@ async fn health(
         let mut agent = server.agent.lock().expect("not poisoned");
         agent.asked.push(query.clone());
         agent.tokens.extend(headers.get("x-consul-token").map(|token| token.to_str().expect("text").to_owned()));
-        query.get("index").map(|index| index.parse::<u64>().expect("an index")).filter(|index| agent.index == Some(*index))
+        query
+            .get("index")
+            .map(|index| index.parse::<u64>().expect("an index"))
+            .filter(|index| agent.index == Some(*index))
     };
     if let Some(index) = waits {
         let wait: u64 = query["wait"].trim_end_matches("ms").parse().expect("milliseconds");
@@ -193,9 +197,10 @@ async fn an_index_that_goes_backwards_begins_anew() {
     becomes(&guard, "10.0.0.1:80*1").await;
     // The agent was restored from an old snapshot.
     server.change(|agent| agent.index = Some(4));
-    let queries = || server.look(|agent| agent.asked.iter().map(|query| query.get("index").cloned()).collect::<Vec<_>>());
+    let queries =
+        || server.look(|agent| agent.asked.iter().map(|query| query.get("index").cloned()).collect::<Vec<_>>());
     let expected = [None, Some("1001".to_owned()), None, Some("4".to_owned())];
-    eventually("a question from the beginning", || queries() == expected).await;
+    eventually("a question from the beginning", async || queries() == expected).await;
     server.add("b", "10.0.0.2", 80, 1);
     becomes(&guard, "10.0.0.1:80*1 10.0.0.2:80*1").await;
 }
@@ -205,7 +210,7 @@ async fn a_wait_that_ends_without_news_is_no_failure() {
     let server = Server::start().await;
     server.add("a", "10.0.0.1", 80, 1);
     let guard = start(&Config::Consul(Consul { wait_ms: 20, ..server.config() }));
-    eventually("five questions", || server.look(|agent| agent.asked.len()) >= 5).await;
+    eventually("five questions", async || server.look(|agent| agent.asked.len()) >= 5).await;
     assert_eq!((guard.state().failures, guard.state().changes), (0, 1));
 }
 
@@ -224,11 +229,11 @@ async fn what_is_no_answer_keeps_the_list() {
     ] {
         let failures = guard.state().failures;
         server.change(|agent| agent.broken = Some((status, body.to_owned())));
-        eventually("a failure", || guard.state().failures > failures).await;
+        eventually("a failure", async || guard.state().failures > failures).await;
         assert_eq!(short(&guard.endpoints()), "10.0.0.1:80*1");
     }
     server.change(|agent| agent.broken = None);
-    eventually("it is well again", || guard.state().failing.is_none()).await;
+    eventually("it is well again", async || guard.state().failing.is_none()).await;
     let keeping = start(&Config::Consul(Consul { keep_last_when_empty: true, ..server.config() }));
     becomes(&keeping, "10.0.0.1:80*1").await;
     server.change(|agent| {
@@ -236,7 +241,7 @@ async fn what_is_no_answer_keeps_the_list() {
         agent.index = agent.index.map(|index| index + 1);
     });
     becomes(&guard, "").await;
-    eventually("it is kept", || keeping.state().kept_though_empty).await;
+    eventually("it is kept", async || keeping.state().kept_though_empty).await;
     assert_eq!(short(&keeping.endpoints()), "10.0.0.1:80*1");
 }
 
@@ -250,7 +255,7 @@ async fn without_an_index_nobody_is_asked_all_the_time() {
     let (first, second) = (start(&Config::Consul(server.config())), Server::start().await);
     becomes(&first, "10.0.0.1:80*1").await;
     let witness = start(&Config::Consul(Consul { wait_ms: 1, ..second.config() }));
-    eventually("time has passed", || second.look(|agent| agent.asked.len()) >= 10).await;
+    eventually("time has passed", async || second.look(|agent| agent.asked.len()) >= 10).await;
     assert_eq!(server.look(|agent| agent.asked.len()), 1);
     drop(witness);
 }
@@ -262,10 +267,10 @@ async fn who_registers_is_found_until_it_stops_and_is_not_forgotten() {
     server.change(|agent| agent.broken = Some((StatusCode::INTERNAL_SERVER_ERROR, "no leader".into())));
     let config = Register::Consul(server.register("one/1"));
     let one = Registration::start(&config, &Handle::current()).expect("started");
-    eventually("a failure", || guard.state().failing.is_some()).await;
+    eventually("a failure", async || guard.state().failing.is_some()).await;
     server.change(|agent| agent.broken = None);
     becomes(&guard, "10.0.0.9:80*4").await;
-    eventually("it says so again", || server.look(|agent| agent.passes) >= 2).await;
+    eventually("it says so again", async || server.look(|agent| agent.passes) >= 2).await;
     // The agent was restarted and has lost everything.
     server.change(|agent| {
         agent.services.clear();

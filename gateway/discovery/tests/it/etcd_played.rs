@@ -13,10 +13,11 @@ use axum::routing::post;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use discovery::{Config, Etcd};
+use fixtures::eventually;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::support::{becomes, eventually, short, start};
+use crate::support::{becomes, short, start};
 
 /// What a watch says, and whether it then stays open.
 #[derive(Clone)]
@@ -101,7 +102,7 @@ async fn a_watch_from_a_revision_that_is_gone_means_to_read_again() {
     let guard = start(&config(address));
     becomes(&guard, "two:2*1").await;
     assert_eq!(guard.state().failures, 0, "it is no failure");
-    eventually("the second watch", || play.watched.load(Ordering::SeqCst) == 2).await;
+    eventually("the second watch", async || play.watched.load(Ordering::SeqCst) == 2).await;
     assert_eq!(*play.asked_from.lock().expect("not poisoned"), ["5", "9"], "from what was read on");
 }
 
@@ -130,7 +131,7 @@ async fn a_watch_that_ends_or_talks_nonsense_begins_again() {
     let watches = vec![ends, half, stays("nonsense\n"), stays("{\"error\":{\"code\":14}}\n"), stays("")];
     let (address, play) = play(vec![read(1, &["http://one:1"])], watches).await;
     let guard = start(&config(address));
-    eventually("five watches", || play.watched.load(Ordering::SeqCst) == 5).await;
+    eventually("five watches", async || play.watched.load(Ordering::SeqCst) == 5).await;
     assert_eq!(short(&guard.endpoints()), "one:1*1");
     assert!(guard.state().failures >= 4);
 }

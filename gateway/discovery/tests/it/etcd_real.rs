@@ -4,16 +4,16 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use discovery::{Config, Etcd, Register, RegisterEtcd, Registration, Secret};
+use fixtures::{eventually, free_port};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
-use crate::support::{becomes, eventually, free_port, post, short, start};
+use crate::support::{becomes, post, short, start};
 
 struct Server {
     address: SocketAddr,
@@ -35,9 +35,9 @@ fn text(bytes: &str) -> String {
 impl Server {
     /// Starts one, or says that there is none.
     async fn start() -> Option<Self> {
-        let address = SocketAddr::from(([127, 0, 0, 1], free_port().await));
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let folder = tempfile::tempdir().expect("a folder");
-        let mut server = Self { address, peer: free_port().await, folder, child: None };
+        let mut server = Self { address, peer: free_port(), folder, child: None };
         if !server.run().await {
             eprintln!("skipped: there is no etcd on this machine (Debian: etcd-server)");
             return None;
@@ -64,14 +64,16 @@ impl Server {
             Ok(child) => self.child = Some(child),
             Err(_) => return false,
         }
-        for _ in 0..1_500 {
-            if post(self.address, "/v3/kv/range", &json!({ "key": text("x") })).await.is_some() {
-                return true;
+        let child = self.child.as_mut().expect("just started");
+        eventually("etcd answers", async || {
+            if child.try_wait().expect("a child").is_some() {
+                let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+                panic!("etcd does not start: {log}");
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-        panic!("etcd does not start: {log}");
+            post(self.address, "/v3/kv/range", &json!({ "key": text("x") })).await.is_some()
+        })
+        .await;
+        true
     }
 
     fn kill(&mut self) {
@@ -136,7 +138,7 @@ async fn keys_are_read_and_watched() {
     for n in 0..200 {
         server.put(&format!("/items/{n}"), &format!("http://many:{}", n + 1)).await;
     }
-    eventually("all of them", || guard.endpoints().len() == 200).await;
+    eventually("all of them", async || guard.endpoints().len() == 200).await;
     assert_eq!(guard.state().failures, 0);
 }
 
@@ -146,18 +148,18 @@ async fn a_loss_keeps_the_list_and_a_return_brings_what_was_missed() {
     server.put("/items/1", "http://one:1").await;
     // The first member is never there.
     let mut config = server.config();
-    config.addresses.insert(0, format!("http://127.0.0.1:{}", free_port().await));
+    config.addresses.insert(0, format!("http://127.0.0.1:{}", free_port()));
     let guard = start(&Config::Etcd(config));
     becomes(&guard, "one:1*1").await;
     server.kill();
-    eventually("it is missed", || guard.state().failing.is_some()).await;
+    eventually("it is missed", async || guard.state().failing.is_some()).await;
     assert_eq!(short(&guard.endpoints()), "one:1*1");
     assert!(server.run().await);
     server.put("/items/2", "http://two:2").await;
     let revision = server.ask("/v3/kv/range", json!({ "key": text("x") })).await["header"]["revision"].clone();
     server.ask("/v3/kv/compaction", json!({ "revision": revision })).await;
     becomes(&guard, "one:1*1 two:2*1").await;
-    eventually("it is well", || guard.state().failing.is_none()).await;
+    eventually("it is well", async || guard.state().failing.is_none()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -213,7 +215,7 @@ async fn etcd_may_want_to_know_who_asks() {
     becomes(&guard, "one:1*1").await;
     for config in [Etcd { password: Secret("open".into()), ..known.clone() }, server.config()] {
         let refused = start(&Config::Etcd(config));
-        eventually("a refusal", || refused.state().failing.is_some()).await;
+        eventually("a refusal", async || refused.state().failing.is_some()).await;
         assert!(!refused.state().heard);
     }
     let Etcd { user, password, .. } = known;

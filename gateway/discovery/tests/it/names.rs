@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use discovery::{Config, Dns, Srv};
+use fixtures::eventually;
 use hickory_resolver::proto::op::{Message, OpCode, ResponseCode};
 use hickory_resolver::proto::rr::rdata::{A, AAAA, CNAME, SRV};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UdpSocket};
 
-use crate::support::{becomes, eventually, short, start};
+use crate::support::{becomes, short, start};
 
 #[derive(Clone)]
 enum Answer {
@@ -153,26 +154,27 @@ async fn that_there_is_nobody_is_believed_and_that_nobody_knows_is_not() {
     let keeping = start(&Config::Dns(Dns { keep_last_when_empty: true, ..server.dns() }));
     becomes(&guard, "10.0.0.1:80*1").await;
     becomes(&keeping, "10.0.0.1:80*1").await;
-    for broken in [Answer::Code(ResponseCode::ServFail), Answer::Code(ResponseCode::Refused), Answer::Silence, Answer::Garbage]
+    for broken in
+        [Answer::Code(ResponseCode::ServFail), Answer::Code(ResponseCode::Refused), Answer::Silence, Answer::Garbage]
     {
         let failures = guard.state().failures;
         server.say("items.test.", RecordType::A, broken.clone());
         server.say("items.test.", RecordType::AAAA, broken);
-        eventually("a failure", || guard.state().failures > failures).await;
+        eventually("a failure", async || guard.state().failures > failures).await;
         assert_eq!(short(&guard.endpoints()), "10.0.0.1:80*1");
         assert!(guard.state().failing.is_some());
         server.addresses("items.test.", &["10.0.0.1"], 1);
-        eventually("it is well again", || guard.state().failing.is_none()).await;
+        eventually("it is well again", async || guard.state().failing.is_none()).await;
     }
     for nobody in [Answer::Code(ResponseCode::NXDomain), Answer::Records(Vec::new(), 1)] {
         server.say("items.test.", RecordType::A, nobody.clone());
         server.say("items.test.", RecordType::AAAA, nobody);
         becomes(&guard, "").await;
-        eventually("the other is empty", || keeping.state().kept_though_empty).await;
+        eventually("the other is empty", async || keeping.state().kept_though_empty).await;
         assert_eq!(short(&keeping.endpoints()), "10.0.0.1:80*1");
         server.addresses("items.test.", &["10.0.0.1"], 1);
         becomes(&guard, "10.0.0.1:80*1").await;
-        eventually("the other is not", || !keeping.state().kept_though_empty).await;
+        eventually("the other is not", async || !keeping.state().kept_though_empty).await;
     }
 }
 
@@ -197,7 +199,7 @@ async fn without_an_interval_the_records_say_how_long_they_live() {
     becomes(&guard, "10.0.0.2:80*1").await;
     let asked = server.asked.load(Ordering::SeqCst);
     let witness = start(&Config::Dns(Dns { name: "witness.test.".into(), interval_ms: 20, ..server.dns() }));
-    eventually("time has passed", || server.asked.load(Ordering::SeqCst) >= asked + 60).await;
+    eventually("time has passed", async || server.asked.load(Ordering::SeqCst) >= asked + 60).await;
     drop(witness);
     server.addresses("items.test.", &["10.0.0.3"], 1);
     assert_eq!(short(&guard.endpoints()), "10.0.0.2:80*1", "for an hour");
@@ -209,7 +211,7 @@ async fn long_answers_come_over_tcp_and_aliases_are_followed() {
     let many: Vec<RData> = (0..200).map(|n| RData::A(A([10, 0, 1, n].into()))).collect();
     server.say("items.test.", RecordType::A, Answer::OnlyTcp(many));
     let guard = start(&Config::Dns(Dns { ipv6: false, ..server.dns() }));
-    eventually("all of them", || guard.endpoints().len() == 200).await;
+    eventually("all of them", async || guard.endpoints().len() == 200).await;
     let alias = RData::CNAME(CNAME(Name::from_ascii("real.test.").expect("a name")));
     server.say("items.test.", RecordType::A, Answer::Records(vec![alias], 1));
     server.addresses("real.test.", &["10.0.0.7"], 1);
@@ -231,7 +233,7 @@ async fn service_records_have_ports_weights_and_priorities() {
     // One target that cannot be looked up keeps the list whole.
     server.say("one.test.", RecordType::A, Answer::Code(ResponseCode::ServFail));
     server.say("one.test.", RecordType::AAAA, Answer::Code(ResponseCode::ServFail));
-    eventually("a failure", || guard.state().failing.is_some()).await;
+    eventually("a failure", async || guard.state().failing.is_some()).await;
     assert_eq!(short(&guard.endpoints()), "10.0.0.1:8080*5 10.0.0.2:8081*1 [::2]:8081*1");
     server.services(name, &[(20, 9, 8082, "two.test.")]);
     becomes(&guard, "10.0.0.2:8082*9 [::2]:8082*9").await;
@@ -252,6 +254,6 @@ async fn a_dropped_guard_asks_no_more() {
     becomes(&witness, "10.0.0.1:80*1").await;
     server.zone.lock().expect("not poisoned").remove(&("items.test.".to_owned(), RecordType::A));
     let before = server.asked.load(Ordering::SeqCst);
-    eventually("the witness asks", || server.asked.load(Ordering::SeqCst) > before + 20).await;
+    eventually("the witness asks", async || server.asked.load(Ordering::SeqCst) > before + 20).await;
     assert_eq!(witness.state().failures, 0);
 }

@@ -1,12 +1,12 @@
 //! What the tests share: lists as short text, waiting for what must come, ports, and raw HTTP.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use discovery::{Config, Discovery, Endpoint, Guard};
+use fixtures::eventually;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 
 pub fn start(config: &Config) -> Guard {
@@ -21,30 +21,10 @@ pub fn short(endpoints: &[Endpoint]) -> String {
 
 /// Waits until the list is this one.
 pub async fn becomes(guard: &Guard, expected: &str) {
-    for _ in 0..2_000 {
-        if guard.state().heard && short(&guard.endpoints()) == expected {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("it is `{}` and not `{expected}`: {:?}", short(&guard.endpoints()), guard.state());
-}
-
-/// Waits for something that must come.
-pub async fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
-    for _ in 0..2_000 {
-        if happened() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("it never happened: {what}");
-}
-
-/// Returns a port that was free a moment ago.
-pub async fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    listener.local_addr().expect("an address").port()
+    eventually(&format!("the list is `{expected}`"), async || {
+        guard.state().heard && short(&guard.endpoints()) == expected
+    })
+    .await;
 }
 
 /// Posts JSON and returns the JSON of the answer; nothing when there is none.

@@ -35,12 +35,8 @@ fn scene() -> Scene {
     std::fs::write(&first, set([&es, &p384, &ed, &rs, &ps])).expect("written");
     std::fs::write(&second, set([&other])).expect("written");
     let login = Config { jwks_file: first, refetch_window_ms: 1, ..config() };
-    let second = Config {
-        name: "other".into(),
-        issuer: "https://other.example".into(),
-        jwks_file: second,
-        ..login.clone()
-    };
+    let second =
+        Config { name: "other".into(), issuer: "https://other.example".into(), jwks_file: second, ..login.clone() };
     let shared = Config {
         name: "shared".into(),
         issuer: "shared".into(),
@@ -157,7 +153,10 @@ fn forged(scene: &Scene) -> Vec<(&'static str, String)> {
         ("a signature of zeros", format!("{header}.{payload}.{}", text([0; 64]))),
         ("half a signature", format!("{header}.{payload}.{}", &signature[..signature.len() / 2])),
         ("a longer signature", format!("{header}.{payload}.{signature}AAAA")),
-        ("the signature of another token", format!("{header}.{payload}.{}", parts(&es.with(&json!({ "sub": "u2" })))[2])),
+        (
+            "the signature of another token",
+            format!("{header}.{payload}.{}", parts(&es.with(&json!({ "sub": "u2" })))[2]),
+        ),
         ("padding", format!("{header}.{payload}.{signature}==")),
         ("white space", format!("{header}.{payload}.{signature}\n")),
         ("a space in front", format!(" {header}.{payload}.{signature}")),
@@ -176,7 +175,10 @@ fn forged(scene: &Scene) -> Vec<(&'static str, String)> {
     tokens.push(("loose bits", format!("{header}.{payload}.{other_text}")));
     let mut tampered = claims();
     tampered["tenant"] = json!("victim");
-    tokens.push(("another tenant under the same signature", format!("{header}.{}.{signature}", text(tampered.to_string()))));
+    tokens.push((
+        "another tenant under the same signature",
+        format!("{header}.{}.{signature}", text(tampered.to_string())),
+    ));
     let der = {
         // As OpenSSL writes signatures: a sequence of two integers.
         let raw = es.sign(format!("{header}.{payload}").as_bytes());
@@ -239,7 +241,12 @@ async fn no_attack_is_believed() {
     let shared = claims_with(json!({ "iss": "shared" }));
     for (what, algorithm, secret, header) in [
         ("HS384 with the secret", Algorithm::HS384, SECRET, json!({ "alg": "HS384", "typ": "JWT" })),
-        ("another secret", Algorithm::HS256, "0123456789abcdef0123456789abcdeg", json!({ "alg": "HS256", "typ": "JWT" })),
+        (
+            "another secret",
+            Algorithm::HS256,
+            "0123456789abcdef0123456789abcdeg",
+            json!({ "alg": "HS256", "typ": "JWT" }),
+        ),
         ("ES256 said, HS256 done", Algorithm::HS256, SECRET, json!({ "alg": "ES256", "kid": "es", "typ": "JWT" })),
     ] {
         tokens.push((what, hmac(algorithm, secret.as_bytes(), &header, &shared)));
@@ -252,10 +259,8 @@ async fn no_attack_is_believed() {
     }
     let expired = scene.es.with(&json!({ "exp": SECONDS - 31 }));
     assert_eq!(scene.issuers.check(&expired).await.expect_err("expired").code(), "gateway.token_expired");
-    let forged_and_expired = scene.mallory.signed(
-        &scene.es.header().to_string(),
-        &claims_with(json!({ "exp": SECONDS - 31 })).to_string(),
-    );
+    let forged_and_expired =
+        scene.mallory.signed(&scene.es.header().to_string(), &claims_with(json!({ "exp": SECONDS - 31 })).to_string());
     let error = scene.issuers.check(&forged_and_expired).await.expect_err("forged");
     assert_eq!(error.code(), "gateway.token_invalid", "only a good signature learns that it has expired");
 }

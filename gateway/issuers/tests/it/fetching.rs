@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine as _;
+use fixtures::eventually;
 use issuers::Config;
 use serde_json::json;
 use tokio_rustls::TlsAcceptor;
@@ -11,7 +12,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-use crate::support::{Key, Reply, Server, answer, build, build_at, clock, code, config, eventually, set};
+use crate::support::{Key, Reply, Server, answer, build, build_at, clock, code, config, set};
 
 const UNAVAILABLE: &str = "gateway.issuer_unavailable";
 
@@ -249,7 +250,7 @@ async fn keys_are_fetched_again_without_being_asked_for() {
     })
     .await;
     let issuers = build(&Config { refresh_seconds: 1, ..from(&server) });
-    eventually("three fetches", || answers.load(Ordering::SeqCst) >= 3).await;
+    eventually("three fetches", async || answers.load(Ordering::SeqCst) >= 3).await;
     assert!(issuers.states()[0].fetches >= 2);
 }
 
@@ -270,7 +271,7 @@ async fn a_request_that_goes_away_leaves_its_fetch_to_the_others() {
     });
     let (first, token) = (issuers.clone(), key.token());
     let request = tokio::spawn(async move { first.check(&token).await.map(drop) });
-    eventually("the fetch", || server.asked() == 2).await;
+    eventually("the fetch", async || server.asked() == 2).await;
     request.abort();
     assert!(request.await.expect_err("aborted").is_cancelled());
     go.send(()).expect("the server waits");

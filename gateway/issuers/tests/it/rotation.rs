@@ -3,11 +3,12 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
+use fixtures::eventually;
 use issuers::{Config, Issuers};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-use crate::support::{Key, Reply, Server, build, clock, code, config, eventually, set};
+use crate::support::{Key, Reply, Server, build, clock, code, config, set};
 
 async fn server(keys: &Arc<RwLock<Vec<Arc<Key>>>>) -> Server {
     let keys = keys.clone();
@@ -40,7 +41,7 @@ async fn rotations_under_load_refuse_nobody() {
     }
     for turn in 1..=ROTATIONS {
         let before = checked.load(Ordering::SeqCst);
-        eventually("the load runs", || checked.load(Ordering::SeqCst) > before + 50).await;
+        eventually("the load runs", async || checked.load(Ordering::SeqCst) > before + 50).await;
         let mut keys = keys.write().expect("not poisoned");
         keys.push(Arc::new(Key::p256(&format!("k{turn}"))));
         // The one before stays; older ones go.
@@ -49,7 +50,7 @@ async fn rotations_under_load_refuse_nobody() {
         }
     }
     let before = checked.load(Ordering::SeqCst);
-    eventually("the load runs", || checked.load(Ordering::SeqCst) > before + 50).await;
+    eventually("the load runs", async || checked.load(Ordering::SeqCst) > before + 50).await;
     done.store(true, Ordering::SeqCst);
     while let Some(ended) = load.join_next().await {
         ended.expect("no token was refused");
@@ -63,7 +64,7 @@ async fn many_who_miss_the_same_key_cause_one_fetch() {
     let keys = Arc::new(RwLock::new(vec![Arc::new(Key::p256("old"))]));
     let server = server(&keys).await;
     let issuers = build(&fetching(&server));
-    eventually("the first fetch", || issuers.states()[0].keys == 1).await;
+    eventually("the first fetch", async || issuers.states()[0].keys == 1).await;
     let new = Arc::new(Key::p256("new"));
     keys.write().expect("not poisoned").push(new.clone());
     let token = new.token();
@@ -85,7 +86,7 @@ async fn a_flood_of_unknown_names_causes_one_fetch_and_harms_nobody() {
     let server = server(&keys).await;
     let long = Config { refetch_window_ms: 3_600_000, unknown_key_wait_ms: 500, ..fetching(&server) };
     let issuers = build(&long);
-    eventually("the first fetch", || issuers.states()[0].keys == 1).await;
+    eventually("the first fetch", async || issuers.states()[0].keys == 1).await;
     let mut codes = Vec::new();
     for n in 0..500 {
         let stranger = Key::ed(&format!("stranger-{n}"));

@@ -226,10 +226,7 @@ async fn fields_come_in_three_styles() {
     let text = r#"l = { per = ["tenant"], requests = 100, window_seconds = 10, burst = 50 }"#;
     for (style, expected) in [
         ("draft", vec![("ratelimit", "\"l\";r=49;t=1"), ("ratelimit-policy", "\"l\";q=50;w=5")]),
-        (
-            "legacy",
-            vec![("x-ratelimit-limit", "50"), ("x-ratelimit-remaining", "49"), ("x-ratelimit-reset", "1")],
-        ),
+        ("legacy", vec![("x-ratelimit-limit", "50"), ("x-ratelimit-remaining", "49"), ("x-ratelimit-reset", "1")]),
         ("none", vec![]),
     ] {
         let ground = Ground::new(&format!("fields = \"{style}\""));

@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use fixtures::{RedisServer, eventually};
 use futures_util::FutureExt as _;
 use http::HeaderMap;
 use kernel::TenantId;
 use policies::{LimitConfig, LimitUse, Limiter, LimiterConfig, Limits, Phase, Subject, Verdict};
 use prometheus_client::registry::Registry;
 use tokio::runtime::Handle;
-
-use crate::eventually::eventually;
-use crate::redis_server::RedisServer;
 
 /// One instance of the gateway, as far as limits go.
 struct Node {
@@ -27,8 +25,7 @@ impl Node {
         let mut registry = Registry::default();
         // A trip may take long on a machine that is busy with other tests.
         let config = LimiterConfig { redis_timeout_ms: 1_000, ..LimiterConfig::default() };
-        let limiter =
-            Limiter::new(&config, Some(&redis.url()), &Handle::current(), &mut registry).expect("a limiter");
+        let limiter = Limiter::new(&config, Some(&redis.url()), &Handle::current(), &mut registry).expect("a limiter");
         let definitions: BTreeMap<String, LimitConfig> = toml::from_str(limit).expect("TOML");
         let uses = [LimitUse::Name("l".to_owned())];
         let limits = Limits::compile(&limiter, &definitions, &uses, "r").expect("compiles");
@@ -148,8 +145,12 @@ async fn under_load_nodes_together_keep_the_bound_with_few_trips() {
     // Each trip is one lease or one refusal that is remembered; a refused request seldom makes one.
     let sum = |outcome| nodes.iter().map(|node| node.trips(outcome)).sum::<u64>();
     let (granted, empty, failed) = (sum("granted"), sum("empty"), sum("failed"));
-    let lost: u64 = nodes.iter().map(|node| node.counter("rate_limit_checks_total{limit=\"l\",outcome=\"without_redis\"}")).sum();
-    println!("{} of {asked} passed; {granted} leases, {empty} empty, {failed} failed; {lost} decided alone", passed.len());
+    let lost: u64 =
+        nodes.iter().map(|node| node.counter("rate_limit_checks_total{limit=\"l\",outcome=\"without_redis\"}")).sum();
+    println!(
+        "{} of {asked} passed; {granted} leases, {empty} empty, {failed} failed; {lost} decided alone",
+        passed.len()
+    );
     assert_eq!((failed, lost), (0, 0));
     let calls = script_calls(&redis).await;
     assert!(calls >= granted + empty && calls <= granted + empty + 4, "{calls} calls");
@@ -240,13 +241,13 @@ async fn without_redis_everything_or_nothing_passes_where_that_is_declared() {
 async fn a_redis_that_hangs_is_waited_for_once_and_not_for_long() {
     let Some(redis) = RedisServer::start().await else { return };
     let node = Node::start(&redis, &STILL.replace("MODE", "local")).await;
-    redis.signal("STOP");
+    redis.hang(true);
     let asked = futures_util::future::join_all((0..50).map(|_| node.check(TenantId::new())));
     let answers = tokio::time::timeout(Duration::from_secs(15), asked).await.expect("the wait has an end");
     assert!(answers.iter().all(|verdict| !verdict.is_refused()), "each by its own count");
     node.redis_is(false).await;
     assert!(node.passes_at_once(TenantId::new()), "nobody waits for it again");
-    redis.signal("CONT");
+    redis.hang(false);
     node.redis_is(true).await;
     assert_eq!(exhaust(std::slice::from_ref(&node), TenantId::new()).await, 60);
 }

@@ -2,13 +2,13 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use bytes::Bytes;
+use fixtures::eventually;
 use http::{Request, StatusCode};
 use kernel::{Clock, Timestamp};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -16,7 +16,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use prost::Message as _;
-use telemetry::{Config, Exporter};
+use telemetry::{Config, Exporter, TrustParent};
 use tokio::runtime::Handle;
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -77,7 +77,8 @@ fn request() -> Request<()> {
 #[tokio::test]
 async fn what_was_recorded_arrives_as_it_was() {
     let (collector, mut registry) = (Collector::default(), Registry::default());
-    let config = Config { endpoint: collector.open().await, ..Config::default() };
+    let trust_parent = TrustParent::Always;
+    let config = Config { endpoint: collector.open().await, trust_parent, ..Config::default() };
     let exporter = start(&config, &mut registry);
     let mut entered = exporter.tracer().enter(&mut request());
     let mut server = entered.span.take().expect("recorded");
@@ -99,7 +100,9 @@ async fn what_was_recorded_arrives_as_it_was() {
     for span in &spans {
         assert_eq!(span.trace_id, 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736_u128.to_be_bytes());
         assert_eq!(span.trace_state, "vendor=1");
-        assert_eq!(span.start_time_unix_nano, 1_700_000_000_000_000_000);
+        // The clock's time, less what passed since the request came in.
+        let since = 1_700_000_000_000_000_000_u64.checked_sub(span.start_time_unix_nano);
+        assert!(since.is_some_and(|nanoseconds| nanoseconds < 60_000_000_000), "{since:?}");
         assert!(span.end_time_unix_nano >= span.start_time_unix_nano);
     }
     // SERVER is 2, CLIENT 3, INTERNAL 1; an error's code 2.
@@ -129,12 +132,7 @@ async fn an_export_that_is_refused_is_tried_again() {
     let config = Config { endpoint: collector.open().await, traces_sampled: 1.0, ..Config::default() };
     let exporter = start(&config, &mut registry);
     drop(exporter.tracer().enter(&mut Request::new(())));
-    let limit = tokio::time::timeout(Duration::from_secs(20), async {
-        while collector.spans().is_empty() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    });
-    limit.await.expect("it arrives");
+    eventually("it arrives", async || !collector.spans().is_empty()).await;
     assert_eq!(collector.asked.load(Ordering::SeqCst), 2);
     exporter.stop().await;
     assert_eq!(counted(&registry, "exported"), 1);

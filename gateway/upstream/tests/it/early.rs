@@ -2,11 +2,12 @@
 
 use axum::body::Body;
 use bytes::Bytes;
+use fixtures::eventually;
 use futures_util::stream;
 use http::StatusCode;
 use upstream::FailureKind;
 
-use crate::support::{call, eventually, front, get, post, raw, read_head, retrying, run, write};
+use crate::support::{call, front, get, post, raw, read_head, retrying, run, write};
 
 /// The server closes with the rest of the body unread, which is a reset: the answer counts, not the reset.
 #[test]
@@ -24,7 +25,7 @@ fn an_answer_before_a_reset_reaches_the_client() {
             let answered = front.text(post("/", Body::from_stream(parts)), &call).await;
             assert_eq!(answered, Ok((StatusCode::PAYLOAD_TOO_LARGE, "big".into())), "{round}");
         }
-        eventually("nothing is kept", || front.metric("upstream_connections", "under_test") == 0.0).await;
+        eventually("nothing is kept", async || front.metric("upstream_connections", "under_test") == 0.0).await;
         assert_eq!(origin.seen.connections.get(), 100, "and nothing is sent again");
     });
 }
@@ -43,7 +44,7 @@ fn a_reset_in_an_upload_without_an_answer_is_a_failure() {
             let answered = front.text(post("/", Body::from_stream(parts)), &call()).await;
             assert_eq!(answered, Err(FailureKind::Reset));
         }
-        eventually("nothing is kept", || front.metric("upstream_connections", "under_test") == 0.0).await;
+        eventually("nothing is kept", async || front.metric("upstream_connections", "under_test") == 0.0).await;
     });
 }
 
@@ -52,7 +53,8 @@ fn an_answer_has_a_hundred_headers_at_most() {
     run(async {
         let origin = raw(|mut stream, _| async move {
             while let Some(head) = read_head(&mut stream).await {
-                let count: usize = head.split(['/', ' ']).nth(2).and_then(|count| count.parse().ok()).expect("a number");
+                let count: usize =
+                    head.split(['/', ' ']).nth(2).and_then(|count| count.parse().ok()).expect("a number");
                 let mut answer = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n".to_owned();
                 (1..count).for_each(|n| answer.push_str(&format!("x-{n}: {n}\r\n")));
                 answer.push_str("\r\n");
@@ -86,6 +88,6 @@ fn a_head_without_an_end_is_refused() {
         .await;
         let front = front(&[origin.url()], |_| {});
         assert_eq!(front.text(get("/"), &call()).await, Err(FailureKind::Protocol));
-        eventually("it is closed", || front.metric("upstream_connections", "under_test") == 0.0).await;
+        eventually("it is closed", async || front.metric("upstream_connections", "under_test") == 0.0).await;
     });
 }

@@ -5,12 +5,13 @@ use std::rc::Rc;
 
 use axum::body::Body;
 use bytes::Bytes;
+use fixtures::eventually;
 use futures_util::stream;
 use http::{Method, Request, StatusCode};
 use tokio::io::AsyncReadExt as _;
 use upstream::{Call, FailureKind};
 
-use crate::support::{Origin, call, eventually, front, get, post, raw, read_head, retrying, run, write};
+use crate::support::{Origin, call, front, get, post, raw, read_head, retrying, run, write};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
@@ -81,7 +82,7 @@ fn a_body_that_breaks_off_never_arrives_as_a_complete_request() {
                     parts.push(broken());
                     let failure = front.send(streamed(&method, parts), &call).await.expect_err("it broke");
                     assert_eq!(failure.kind(), FailureKind::RequestBroken, "{method}");
-                    eventually("the connection is closed", || origin.seen.open.get() == 0).await;
+                    eventually("the connection is closed", async || origin.seen.open.get() == 0).await;
                     for text in heard.borrow().iter().filter(|text| !text.is_empty()) {
                         assert!(text.contains("transfer-encoding: chunked"), "{method}: {text}");
                         assert!(!text.ends_with("0\r\n\r\n"), "{method}: {text}");

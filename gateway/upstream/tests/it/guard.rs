@@ -2,14 +2,14 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Duration;
 
+use fixtures::eventually;
 use futures_util::future::join_all;
 use http::StatusCode;
 use kernel::TenantId;
 use upstream::{Balance, FailureKind};
 
-use crate::support::{answer, call, eventually, front, get, of, origin, raw, run};
+use crate::support::{answer, call, front, get, of, origin, raw, run};
 
 /// A server that fails for requests to `/bad`.
 async fn moody() -> crate::support::Origin {
@@ -70,9 +70,7 @@ fn it_closes_when_the_probes_are_answered() {
         assert_eq!(front.text(get("/"), &call).await, Err(FailureKind::CircuitOpen));
         failing.set(false);
         let before = origin.requests();
-        while front.text(get("/"), &call).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        eventually("a probe is let through", async || front.text(get("/"), &call).await.is_ok()).await;
         assert!(front.text(get("/"), &call).await.is_ok());
         assert_eq!(origin.requests(), before + 2);
         assert_eq!(front.metric("upstream_breakers_open", "under_test"), 0.0);
@@ -129,12 +127,12 @@ fn checks_take_a_server_out_and_back() {
             (health.interval_ms, health.healthy_after, health.unhealthy_after) = (10, 2, 2);
         });
         let unhealthy = || front.metric("upstream_servers_unhealthy", "under_test");
-        eventually("it is taken out", || unhealthy() == 1.0).await;
+        eventually("it is taken out", async || unhealthy() == 1.0).await;
         for _ in 0..10 {
             assert_eq!(front.text(get("/"), &call()).await, Ok((StatusCode::OK, "steady".into())));
         }
         well.set(true);
-        eventually("it is back", || unhealthy() == 0.0).await;
+        eventually("it is back", async || unhealthy() == 0.0).await;
         let texts = join_all((0..10).map(|_| async { front.text(get("/"), &call()).await })).await;
         assert!(texts.contains(&Ok((StatusCode::OK, "flapping".into()))));
     });
@@ -143,13 +141,14 @@ fn checks_take_a_server_out_and_back() {
 #[test]
 fn with_nobody_well_all_are_used_or_none() {
     run(async {
-        let origin = origin(|request| async move { answer(if request.uri() == "/health" { 500 } else { 200 }, "") }).await;
+        let origin =
+            origin(|request| async move { answer(if request.uri() == "/health" { 500 } else { 200 }, "") }).await;
         for (panic, answered) in [(true, true), (false, false)] {
             let front = front(&[origin.url()], |config| {
                 config.health.path = "/health".into();
                 (config.health.interval_ms, config.health.unhealthy_after, config.health.panic) = (10, 1, panic);
             });
-            eventually("it is out", || front.metric("upstream_servers_unhealthy", "under_test") == 1.0).await;
+            eventually("it is out", async || front.metric("upstream_servers_unhealthy", "under_test") == 1.0).await;
             match front.send(get("/"), &call()).await {
                 Ok(_) => assert!(answered),
                 Err(failure) => {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
+use fixtures::eventually;
 use futures_util::future::join_all;
 use futures_util::stream;
 use http::{Request, Response};
@@ -11,7 +12,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use upstream::{Call, Config, FailureKind};
 
-use crate::support::{answer, call, eventually, front, get, origin, post, raw, read_head, run, write};
+use crate::support::{answer, call, front, gated, get, origin, post, raw, read_head, run, turns, write};
 
 async fn hello(_: Request<Incoming>) -> Response<Body> {
     answer(200, "hello")
@@ -40,14 +41,15 @@ fn one_connection_serves_one_request_after_the_other() {
 #[test]
 fn the_limit_holds_and_those_beyond_it_wait_in_turn() {
     run(async {
-        let origin = origin(|_| async {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            answer(200, "slow")
-        })
-        .await;
+        let (origin, gate) = gated().await;
         let front = front(&[origin.url()], |config| config.pool.max_connections = 3);
         let call = call();
-        let all = join_all((0..40).map(|_| front.text(get("/"), &call))).await;
+        let opens = async {
+            let waiting = || front.metric("upstream_waiting", "under_test");
+            eventually("all but three wait", async || (origin.requests(), waiting()) == (3, 37.0)).await;
+            gate.add_permits(40);
+        };
+        let (all, ()) = tokio::join!(join_all((0..40).map(|_| front.text(get("/"), &call))), opens);
         assert!(all.iter().all(|one| one.as_ref().is_ok_and(|(status, _)| status.is_success())));
         assert!(origin.seen.connections.get() <= 3, "{}", origin.seen.connections.get());
         assert_eq!(front.metric("upstream_waiting", "under_test"), 0.0);
@@ -64,7 +66,7 @@ fn a_full_queue_refuses_and_a_queue_that_stands_gives_up() {
         let call = call();
         let held = front.send(get("/"), &call);
         let others = async {
-            eventually("the first has the connection", || origin.requests() == 1).await;
+            eventually("the first has the connection", async || origin.requests() == 1).await;
             let (waited, refused) = tokio::join!(front.send(get("/"), &call), front.send(get("/"), &call));
             for failure in [waited, refused] {
                 let failure = failure.expect_err("there is no connection");
@@ -77,7 +79,7 @@ fn a_full_queue_refuses_and_a_queue_that_stands_gives_up() {
             () = others => {}
         }
         // The one that was held is dropped: its connection is closed at once, and the next has its place.
-        eventually("the server sees the end", || origin.seen.open.get() == 0).await;
+        eventually("the server sees the end", async || origin.seen.open.get() == 0).await;
     });
 }
 
@@ -85,20 +87,24 @@ fn a_full_queue_refuses_and_a_queue_that_stands_gives_up() {
 fn who_leaves_the_queue_takes_nothing_along() {
     run(async {
         let origin = origin(|_| async {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            turns(5).await;
             answer(200, "slow")
         })
         .await;
         let front = front(&[origin.url()], |config| config.pool.max_connections = 1);
         let call = call();
-        for round in 0..20 {
-            let leaves = tokio::time::timeout(Duration::from_millis(round), front.text(get("/"), &call));
-            let (first, _, last) =
-                tokio::join!(front.text(get("/"), &call), leaves, front.text(get("/"), &call));
+        for round in 0..40 {
+            let leaves = async {
+                tokio::select! {
+                    _ = front.text(get("/"), &call) => {}
+                    () = turns(round) => {}
+                }
+            };
+            let (first, (), last) = tokio::join!(front.text(get("/"), &call), leaves, front.text(get("/"), &call));
             assert!(first.is_ok() && last.is_ok(), "{first:?} {last:?}");
         }
         assert_eq!(front.metric("upstream_waiting", "under_test"), 0.0);
-        eventually("one connection at most", || origin.seen.open.get() <= 1).await;
+        eventually("one connection at most", async || origin.seen.open.get() <= 1).await;
     });
 }
 
@@ -115,7 +121,7 @@ fn a_dropped_answer_closes_its_connection_at_once() {
         let frame = response.body_mut().frame().await.expect("a frame").expect("data");
         assert_eq!(frame.into_data().expect("data"), "first");
         drop(response);
-        eventually("the server sees the end", || origin.seen.open.get() == 0).await;
+        eventually("the server sees the end", async || origin.seen.open.get() == 0).await;
         assert_eq!(front.metric("upstream_connections", "under_test"), 0.0);
     });
 }
@@ -133,7 +139,7 @@ fn idle_and_worn_connections_are_closed() {
         assert_eq!(origin.seen.connections.get(), 3);
         let front = crate::support::front(&[origin.url()], |config| config.pool.idle_ms = 30);
         front.text(get("/"), &call()).await.expect("an answer");
-        eventually("it is closed", || front.metric("upstream_connections", "under_test") == 0.0).await;
+        eventually("it is closed", async || front.metric("upstream_connections", "under_test") == 0.0).await;
     });
 }
 
@@ -151,7 +157,7 @@ fn servers_change_while_requests_run() {
             front.text(get("/"), &call()).await.expect("an answer");
         }
         assert_eq!((old.requests(), new.requests()), (2, 5));
-        eventually("connections to the old one are not kept", || old.seen.open.get() == 0).await;
+        eventually("connections to the old one are not kept", async || old.seen.open.get() == 0).await;
         front.upstream.set_servers(Vec::new()).expect("servers");
         assert_eq!(front.text(get("/"), &call()).await, Err(FailureKind::NoServer));
     });
@@ -211,10 +217,7 @@ fn a_server_that_keeps_closing_costs_no_safe_request() {
 #[test]
 fn the_deadline_holds_in_every_place() {
     run(async {
-        let silent = raw(|mut stream, _| async move {
-            while read_head(&mut stream).await.is_some() {}
-        })
-        .await;
+        let silent = raw(|mut stream, _| async move { while read_head(&mut stream).await.is_some() {} }).await;
         let front = front(&[silent.url()], |_| {});
         let soon = || Call::until(std::time::Instant::now() + Duration::from_millis(40));
         assert_eq!(front.text(get("/"), &soon()).await, Err(FailureKind::Deadline));
@@ -223,7 +226,7 @@ fn the_deadline_holds_in_every_place() {
         assert_eq!(failure.kind(), FailureKind::FirstByteTimeout);
         let error = kernel::Error::from(failure);
         assert_eq!((error.status(), error.code()), (504, "gateway.upstream_timeout"));
-        eventually("the connections are closed", || silent.seen.open.get() == 0).await;
+        eventually("the connections are closed", async || silent.seen.open.get() == 0).await;
     });
 }
 
@@ -231,12 +234,10 @@ fn the_deadline_holds_in_every_place() {
 #[test]
 fn deadlines_that_a_server_misses_open_the_circuit() {
     run(async {
-        let silent = raw(|mut stream, _| async move {
-            while read_head(&mut stream).await.is_some() {}
-        })
-        .await;
+        let silent = raw(|mut stream, _| async move { while read_head(&mut stream).await.is_some() {} }).await;
         let front = front(&[silent.url()], |config| config.breaker.min_requests = 3);
-        for expected in [FailureKind::Deadline, FailureKind::Deadline, FailureKind::Deadline, FailureKind::CircuitOpen] {
+        for expected in [FailureKind::Deadline, FailureKind::Deadline, FailureKind::Deadline, FailureKind::CircuitOpen]
+        {
             let soon = Call::until(std::time::Instant::now() + Duration::from_millis(20));
             assert_eq!(front.text(get("/"), &soon).await, Err(expected));
         }
@@ -255,7 +256,7 @@ fn an_answer_may_end_on_another_thread() {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
                 runtime.block_on(crate::support::text(response))
             });
-            eventually("it is read", || read.is_finished()).await;
+            eventually("it is read", async || read.is_finished()).await;
             assert_eq!(read.join().expect("a text"), "hello");
         }
         assert_eq!(origin.seen.connections.get(), 1);

@@ -14,7 +14,8 @@ fn configs(pairs: &[(&str, &Config)]) -> BTreeMap<String, Config> {
 #[test]
 fn an_unchanged_upstream_is_the_same_one() {
     run(async {
-        let (one, other) = (origin(|_| async { answer(200, "one") }).await, origin(|_| async { answer(200, "other") }).await);
+        let (one, other) =
+            (origin(|_| async { answer(200, "one") }).await, origin(|_| async { answer(200, "other") }).await);
         let environment = environment();
         let with = |url: String| Config { servers: vec![ServerConfig::Url(url)], ..Config::default() };
         let first = Upstreams::build(&configs(&[("a", &with(one.url())), ("b", &with(one.url()))]), None, &environment);

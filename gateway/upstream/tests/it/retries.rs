@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::Bytes;
+use fixtures::eventually;
 use futures_util::stream;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use upstream::{Call, FailureKind};
 
-use crate::support::{Origin, answer, call, eventually, front, get, origin, post, raw, read_head, retrying, run};
+use crate::support::{Origin, answer, call, front, gated, get, origin, post, raw, read_head, retrying, run};
 
 /// A server that fails so many times with a status and then answers with the request's body.
 async fn fails(times: usize, status: u16) -> Origin {
@@ -198,7 +199,7 @@ fn a_hedge_asks_a_second_server_and_cancels_the_loser() {
             assert_eq!(front.text(get("/"), &hedged).await, Ok((StatusCode::OK, "fast".into())));
         }
         assert_eq!(front.metric("upstream_hedges", "under_test"), 2.0);
-        eventually("the losers are cancelled", || slow.seen.open.get() == 0).await;
+        eventually("the losers are cancelled", async || slow.seen.open.get() == 0).await;
         let soon = Call { hedge: true, ..Call::until(Instant::now() + Duration::from_millis(80)) };
         let unsafe_one = [front.text(post("/", "x"), &soon).await, front.text(post("/", "x"), &soon).await];
         assert!(unsafe_one.contains(&Err(FailureKind::Deadline)), "{unsafe_one:?}");
@@ -209,16 +210,22 @@ fn a_hedge_asks_a_second_server_and_cancels_the_loser() {
 #[test]
 fn hedges_are_in_the_budget() {
     run(async {
-        let slow = || origin(|_| async {
-            tokio::time::sleep(Duration::from_millis(15)).await;
-            answer(200, "")
-        });
-        let (one, other) = (slow().await, slow().await);
+        let ((one, first), (other, second)) = (gated().await, gated().await);
         let front = front(&[one.url(), other.url()], |config| config.retry.hedge_after_ms = 1);
         let hedged = Call { hedge: true, ..call() };
-        for _ in 0..40 {
-            front.text(get("/"), &hedged).await.expect("an answer");
+        let (hedges, denied) = (|| front.metric("upstream_hedges", ""), || front.metric("upstream_retries_denied", ""));
+        for number in 1..=40 {
+            let decided = async {
+                eventually("it is hedged or not", async || hedges() + denied() == f64::from(number)).await;
+                [&first, &second].iter().for_each(|gate| gate.add_permits(100));
+            };
+            let (answered, ()) = tokio::join!(front.text(get("/"), &hedged), decided);
+            answered.expect("an answer");
+            // The loser, if it came there at all, may have taken one.
+            for gate in [&first, &second] {
+                gate.forget_permits(100);
+            }
         }
-        assert_eq!(one.requests() + other.requests(), 48);
+        assert_eq!((hedges(), denied()), (8.0, 32.0));
     });
 }

@@ -4,11 +4,11 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use fixtures::eventually;
 use futures_util::future::join_all;
 use http::{Request, Response, StatusCode, Version};
 use http_body_util::BodyExt as _;
@@ -26,7 +26,7 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use upstream::{Config, FailureKind, Protocol};
 
-use crate::support::{Seen, call, eventually, front, get, run, text};
+use crate::support::{Seen, call, front, get, run, text, turns};
 
 /// An authority, what it signed, and the files of both.
 struct Authority {
@@ -93,7 +93,7 @@ async fn echo(request: Request<Incoming>) -> Result<Response<Body>, Infallible> 
     let never = request.uri().path() == "/never";
     let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     if slow {
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        turns(20).await;
     }
     if never {
         std::future::pending::<()>().await;
@@ -257,15 +257,20 @@ fn a_cancelled_stream_leaves_the_others_alone() {
     run(async {
         let (address, seen) = serve(None, 100).await;
         let front = front(&[format!("http://{address}")], |config| config.protocol = Protocol::Http2);
-        for _ in 0..10 {
+        for round in 1..=10 {
             let call = call();
-            let never = front.send(get("/never"), &call);
-            let (cancelled, other) =
-                tokio::join!(tokio::time::timeout(Duration::from_millis(5), never), front.text(get("/slow"), &call));
-            assert!(cancelled.is_err() && other.is_ok());
+            let asked = || seen.requests.borrow().iter().filter(|head| head.uri.path() == "/never").count();
+            let cancelled = async {
+                tokio::select! {
+                    answered = front.send(get("/never"), &call) => panic!("it never answers: {answered:?}"),
+                    () = eventually("it is there", async || asked() == round) => {}
+                }
+            };
+            let ((), other) = tokio::join!(cancelled, front.text(get("/slow"), &call));
+            assert!(other.is_ok());
         }
         assert_eq!(seen.connections.get(), 1);
-        eventually("nothing is in flight", || front.metric("upstream_waiting", "under_test") == 0.0).await;
+        eventually("nothing is in flight", async || front.metric("upstream_waiting", "under_test") == 0.0).await;
     });
 }
 
@@ -284,7 +289,7 @@ fn checks_speak_as_the_upstream_does() {
                 (config.health.interval_ms, config.health.unhealthy_after, config.health.panic) = (5, 1, false);
             });
             let checks = || seen.requests.borrow().iter().filter(|head| head.uri.path() == "/health").count();
-            eventually("it was checked twice", || checks() >= 2).await;
+            eventually("it was checked twice", async || checks() >= 2).await;
             assert_eq!(front.metric("upstream_servers_unhealthy", "under_test"), 0.0, "{url}");
             assert!(front.text(get("/"), &call()).await.is_ok(), "{url}");
         }

@@ -1,18 +1,22 @@
 //! Clients that send their bodies slowly: it is their fault, and nobody else's loss.
 
+use std::future::ready;
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::Bytes;
+use fixtures::eventually;
 use futures_util::future::{join_all, select_all};
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use kernel::TenantId;
+use tokio::sync::Barrier;
 use upstream::{Call, Failure, FailureKind};
 
-use crate::support::{Front, Origin, answer, call, eventually, front, get, of, origin, post, run};
+use crate::support::{Front, Origin, answer, call, front, get, of, origin, post, run};
 
 /// A body that gives a byte now and then and never ends.
 fn slow() -> Body {
@@ -84,15 +88,12 @@ fn a_body_that_ends_just_before_the_deadline_blames_nobody() {
 #[test]
 fn the_first_byte_is_waited_for_from_the_end_of_the_body() {
     run(async {
-        let thinks = origin(|request| async move {
-            let body = request.into_body().collect().await.expect("a body").to_bytes();
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            answer(200, body)
-        })
-        .await;
-        let front = front(&[thinks.url()], |config| config.timeouts.first_byte_ms = 400);
-        let long = Body::from_stream(slow().into_data_stream().take(80));
-        assert_eq!(front.text(post("/", long), &call()).await, Ok((StatusCode::OK, "x".repeat(80))));
+        let prompt = patient().await;
+        let front = front(&[prompt.url()], |config| config.timeouts.first_byte_ms = 400);
+        let begun = Instant::now();
+        let longer = slow().into_data_stream().take_while(move |_| ready(begun.elapsed() < Duration::from_millis(450)));
+        let answered = front.text(post("/", Body::from_stream(longer)), &call()).await;
+        assert_eq!(answered, Ok((StatusCode::OK, "read".into())));
         let silent = origin(|request| async move {
             let _ = request.into_body().collect().await;
             std::future::pending().await
@@ -139,7 +140,7 @@ fn slow_uploads_of_one_leave_room_for_all_others() {
                 config.bulkhead.upload_share = 0.25;
             });
             beside(&front, &calls, 2, async {
-                eventually("they are there", || origin.requests() == 2).await;
+                eventually("they are there", async || origin.requests() == 2).await;
                 for call in [of(TenantId::new()), call(), at(elsewhere), calls[0].clone()] {
                     for _ in 0..20 {
                         assert_eq!(front.text(get("/"), &call).await, Ok((StatusCode::OK, "read".into())));
@@ -162,10 +163,14 @@ fn slow_uploads_of_one_leave_room_for_all_others() {
 #[test]
 fn a_body_that_came_whole_counts_no_longer() {
     run(async {
-        let origin = origin(|request| async move {
-            let _ = request.into_body().collect().await;
-            tokio::time::sleep(Duration::from_millis(30)).await;
-            answer(200, "read")
+        let all_are_here = Rc::new(Barrier::new(4));
+        let origin = origin(move |request| {
+            let all_are_here = all_are_here.clone();
+            async move {
+                let _ = request.into_body().collect().await;
+                all_are_here.wait().await;
+                answer(200, "read")
+            }
         })
         .await;
         let front = front(&[origin.url()], |config| {
@@ -173,7 +178,7 @@ fn a_body_that_came_whole_counts_no_longer() {
         });
         let call = of(TenantId::new());
         let sends = async |n: usize| {
-            eventually("those before were read", || origin.requests() == n).await;
+            eventually("those before were read", async || origin.requests() == n).await;
             front.text(post("/", "body"), &call).await
         };
         let all = tokio::join!(sends(0), sends(1), sends(2), sends(3));

@@ -19,6 +19,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::{LocalSet, spawn_local};
 use upstream::{Call, Client, Config, Environment, Failure, FailureKind, Metrics, ServerConfig, Upstream};
 
@@ -27,15 +28,6 @@ pub fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let bounded = async { tokio::time::timeout(Duration::from_secs(60), test).await.expect("the test hangs") };
     LocalSet::new().block_on(&runtime, bounded);
-}
-
-/// Waits until something is so.
-pub async fn eventually(what: &str, is_so: impl Fn() -> bool) {
-    let limit = Instant::now() + Duration::from_secs(20);
-    while !is_so() {
-        assert!(Instant::now() < limit, "{what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
 }
 
 /// What a server of ours saw.
@@ -98,6 +90,27 @@ where
         }
     };
     listen(seen, serve).await
+}
+
+/// Starts a server that answers a request for each permit it is given.
+pub async fn gated() -> (Origin, Rc<Semaphore>) {
+    let gate = Rc::new(Semaphore::new(0));
+    let closed = gate.clone();
+    let origin = origin(move |_| {
+        let gate = closed.clone();
+        async move {
+            gate.acquire().await.expect("it is never closed").forget();
+            answer(200, "let through")
+        }
+    });
+    (origin.await, gate)
+}
+
+/// Lets everything else run so many times.
+pub async fn turns(count: usize) {
+    for _ in 0..count {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Starts a server that does with a connection what it wants; it is told which one it is.
@@ -183,11 +196,7 @@ pub fn front(urls: &[String], change: impl FnOnce(&mut Config)) -> Front {
 }
 
 pub fn environment() -> Environment {
-    Environment {
-        runtime: tokio::runtime::Handle::current(),
-        clock: Clock::system(),
-        metrics: Metrics::default(),
-    }
+    Environment { runtime: tokio::runtime::Handle::current(), clock: Clock::system(), metrics: Metrics::default() }
 }
 
 pub fn call() -> Call {
@@ -226,7 +235,8 @@ impl Front {
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("metrics");
         let lines = text.lines().filter(|line| {
-            let named = line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{') || rest.starts_with("_total{"));
+            let named =
+                line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{') || rest.starts_with("_total{"));
             named && line.contains(label)
         });
         lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()

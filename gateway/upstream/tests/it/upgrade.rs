@@ -1,13 +1,14 @@
 //! Changes of protocol: the tunnel is the caller's, the connection is nobody else's afterwards.
 
 use axum::body::Body;
+use fixtures::eventually;
 use http::{Request, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use upstream::{Call, FailureKind, Tunnel};
 
-use crate::support::{call, eventually, front, get, raw, read_head, run, write};
+use crate::support::{call, front, get, raw, read_head, run, write};
 
 fn websocket() -> Request<Body> {
     let request = Request::get("/socket").header("connection", "upgrade").header("upgrade", "websocket");
@@ -27,7 +28,8 @@ fn bytes_flow_both_ways_after_a_101() {
                     write(&mut stream, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
                     continue;
                 }
-                let agreed = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nfirst";
+                let agreed =
+                    "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nfirst";
                 write(&mut stream, agreed).await;
                 let mut buffer = [0; 5];
                 if stream.read_exact(&mut buffer).await.is_ok() {
@@ -74,7 +76,7 @@ fn a_refused_change_is_an_answer_whose_connection_is_not_kept() {
             assert_eq!(front.text(websocket(), &upgrading()).await, Ok((StatusCode::BAD_REQUEST, "no".into())));
         }
         assert_eq!(origin.seen.connections.get(), 3);
-        eventually("they are closed", || origin.seen.open.get() == 0).await;
+        eventually("they are closed", async || origin.seen.open.get() == 0).await;
     });
 }
 

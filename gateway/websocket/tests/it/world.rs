@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fixtures::until;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -73,15 +74,7 @@ impl World {
 
     /// Waits until a socket has ended, and says why.
     pub async fn ended(&self) -> Reason {
-        in_time(async {
-            loop {
-                if let Some(reason) = self.proxy.ends.lock().expect("not poisoned").pop() {
-                    return reason;
-                }
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        })
-        .await
+        until("the socket has ended", async || self.proxy.ends.lock().expect("not poisoned").pop()).await
     }
 }
 

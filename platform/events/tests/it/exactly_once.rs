@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use fixtures::eventually;
 use kernel::TenantId;
 use store::fault::{self, FaultAction};
 use store::{Engine, Store};
 use tokio::task::JoinSet;
 
-use crate::eventually::eventually;
 use crate::ground::{CHANGED, Ground, Notebook, grounds, record, settle, tally};
 
 /// Asserts that all events of the tenant were applied, each once, and each thing's in order.

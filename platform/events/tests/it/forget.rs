@@ -1,10 +1,10 @@
 //! Forgetting what nobody runs any more, and what that lets go.
 
 use events::{forget, list, remove_expired};
+use fixtures::eventually;
 use sea_orm::sea_query::Query;
 use store::{Engine, Purpose};
 
-use crate::eventually::eventually;
 use crate::ground::{CHANGED, Failure, Notebook, grounds, settle, tally};
 
 #[tokio::test]

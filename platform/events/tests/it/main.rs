@@ -4,7 +4,5 @@
 #[path = "../../../store/tests/it/database.rs"]
 #[allow(dead_code, reason = "the store's tests need more of it")]
 mod database;
-#[path = "../../../store/tests/it/eventually.rs"]
-mod eventually;
 
 automod::dir!("tests/it");

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use events::{Dispatcher, Doorbell, NamedSink, RedisStreams};
+use fixtures::{RedisServer, eventually};
 use serde_json::Value;
 use store::Store;
 
-use crate::eventually::eventually;
 use crate::ground::{CHANGED, Ground, grounds, settle};
-use crate::redis_server::RedisServer;
 
 type Entries = Vec<(String, HashMap<String, String>)>;
 
@@ -106,7 +105,8 @@ async fn a_doorbell_rings_in_other_processes_and_never_in_a_circle() {
         here.ring_tasks();
         eventually("tasks are told of", async || told.load(Ordering::SeqCst) > before).await;
         // A sentinel after it on the same channel: whatever echoes would have come before.
-        let (counts, before) = ((*ground.store.readable().borrow(), *other.readable().borrow()), told.load(Ordering::SeqCst));
+        let (counts, before) =
+            ((*ground.store.readable().borrow(), *other.readable().borrow()), told.load(Ordering::SeqCst));
         here.ring_tasks();
         eventually("it comes after all", async || told.load(Ordering::SeqCst) > before).await;
         assert_eq!((*ground.store.readable().borrow(), *other.readable().borrow()), counts, "nothing echoes");

@@ -47,9 +47,9 @@ async fn one_that_runs_notices_a_replay() {
         let running = notebook.dispatcher(&ground).start();
         ground.record(tenant, &["a", "a", "a"]).await;
         let heard = async || ground.notes(tenant, "live.again").await.len();
-        crate::eventually::eventually("all are applied", async || heard().await == 3).await;
+        fixtures::eventually("all are applied", async || heard().await == 3).await;
         replay(&ground.store, &[notebook.subscription()], "live.again", 1, None, false).await.expect("goes back");
-        crate::eventually::eventually("two are applied again", async || heard().await == 5).await;
+        fixtures::eventually("two are applied again", async || heard().await == 5).await;
         running.stop().await;
         assert_eq!(heard().await, 5);
     }

@@ -48,7 +48,7 @@ async fn a_backup_under_load_restores_to_rows_that_have_their_events() {
         for number in 0..3 {
             let file = source.folder.path().join(format!("backup {number}.db"));
             let before = store.statistics().committed();
-            crate::eventually::eventually("writes between two backups", || async {
+            fixtures::eventually("writes between two backups", || async {
                 store.statistics().committed() > before + 5
             })
             .await;

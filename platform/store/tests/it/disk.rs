@@ -5,11 +5,11 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use fixtures::eventually;
 use kernel::{Error, Id, TenantId};
 use store::{Config, Store};
 use tokio::task::JoinSet;
 
-use crate::eventually::eventually;
 use crate::ground::{add, history, open_at};
 use crate::server::Server;
 use crate::shim::{self, Watched, library, say, told};

@@ -1,12 +1,12 @@
 //! The database goes away, is busy, loses an answer; the clock jumps. Each gives its documented
 //! answer, and the store recovers without a restart. Not for full and failing disks: see `disk`.
 
+use fixtures::eventually;
 use kernel::{Answer, Clock, Error, Idempotency, TenantId, Timestamp, UserId};
 use store::{Engine, Purpose, Store, migrate};
 use tokio::task::JoinSet;
 
 use crate::database;
-use crate::eventually::eventually;
 use crate::ground::{self, add, engines, history, person, renamed, shelf};
 use crate::proxy::{Proxy, Wire};
 use crate::shop::{self, SHOP, shelf::Entity};

@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use fixtures::eventually;
 use kernel::{Answer, Error, Id, TenantId};
 use store::{Purpose, Store};
 use tokio::task::JoinSet;
 
-use crate::eventually::eventually;
 use crate::ground::{self, Random, abandon_after, add, engines, history, insert, renamed, shelf};
 use crate::shop::{self, shelf as shelves};
 

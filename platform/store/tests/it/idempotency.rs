@@ -3,13 +3,13 @@
 
 use std::collections::BTreeSet;
 
+use fixtures::eventually;
 use kernel::{Actor, Answer, Ctx, CtxParts, Error, Idempotency, PermissionSet, RequestId, TenantId, UserId};
 use store::Store;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::database;
-use crate::eventually::eventually;
 use crate::ground::{self, engines, fill_disk, history, insert, shelf};
 use crate::shop::{self, shelf::Entity};
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use fixtures::eventually;
 use kernel::{Id, TenantId};
 use sea_orm::Set;
 use sea_orm::sea_query::Expr;
@@ -10,7 +11,6 @@ use store::{Engine, Store};
 use tokio::task::JoinSet;
 
 use crate::database;
-use crate::eventually::eventually;
 use crate::ground::{self, add, engines, fill_disk, history, insert, shelf};
 use crate::shop::{self, shelf as shelves};
 

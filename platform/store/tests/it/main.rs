@@ -5,7 +5,6 @@ mod backup;
 mod database;
 #[cfg(target_os = "linux")]
 mod disk;
-mod eventually;
 mod faults;
 mod figures;
 mod going_away;

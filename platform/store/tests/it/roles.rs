@@ -1,11 +1,11 @@
 //! What PostgreSQL's roles may reach: the application's, that of each system purpose, and what a
 //! pooled connection keeps of them. Not for the filter: see `scope`.
 
+use fixtures::eventually;
 use kernel::TenantId;
 use store::{Purpose, Store};
 
 use crate::database;
-use crate::eventually::eventually;
 use crate::ground::{self, Random, Sql, abandon_after, add, history};
 use crate::scope::two_tenants;
 use crate::shop::{self, shelf::Entity};

@@ -4,12 +4,12 @@
 
 use std::time::Duration;
 
+use fixtures::eventually;
 use kernel::{Answer, Clock, TenantId};
 use store::{Config, Purpose, Store, migrate};
 use tokio::task::JoinSet;
 
 use crate::database::{self, Database};
-use crate::eventually::eventually;
 use crate::ground::{self, Sql, add, history};
 use crate::proxy::{Proxy, Wire};
 use crate::shop::{self, SHOP, shelf};

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
+use fixtures::eventually;
 use kernel::{Answer, Id, TenantId, UserId};
 use sea_orm::sqlx::{self, ConnectOptions as _, Connection as _, Row as _};
 use store::{Config, Engine, Store};
 
-use crate::eventually::eventually;
 use crate::ground::{self, Sql, abandon_after, add, engines, history, insert, person, renamed, shelf};
 use crate::shop::{self, item, shelf as shelves};
 

@@ -61,12 +61,19 @@ impl Pump {
     pub async fn serve(mut self, mut stop: watch::Receiver<bool>) {
         self.clockwork.start();
         let poll = self.inner.config.poll();
-        let mut next_look = Instant::now();
+        let (mut next_look, mut due, mut glance) = (Instant::now(), None, self.inner.store.glance());
         while !*stop.borrow() {
-            let look = self.inner.rung.swap(false, Ordering::SeqCst) || Instant::now() >= next_look;
+            let rung = self.inner.rung.swap(false, Ordering::SeqCst);
+            let mut look = rung || Instant::now() >= next_look;
+            // Asked at each look, for it remembers.
+            if look && !(glance.may_have_changed() | rung | until(due, self.inner.store.clock().now()).is_zero()) {
+                look = false;
+                next_look = Instant::now() + poll;
+            }
             match self.fill(look).await {
                 Ok(filled) => {
                     if look {
+                        due = filled.next;
                         // What is due and was not leased waits for something to end, or is unknown here.
                         let pause = until(filled.next, self.inner.store.clock().now());
                         next_look =
@@ -79,6 +86,7 @@ impl Pump {
                 Err(error) => {
                     tracing::warn!(error = %error, "no tasks could be leased: trying again");
                     next_look = Instant::now() + poll;
+                    due = Some(Timestamp(i64::MIN));
                 }
             }
             let pause = next_look.saturating_duration_since(Instant::now());

@@ -18,7 +18,7 @@ const PATH: &str = "/api/notifications/ws";
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// A browser's tab with an open socket.
-struct Tab(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub(super) struct Tab(pub WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Tab {
     async fn try_open(address: SocketAddr, token: &str, query: &str) -> Result<Self, Error> {
@@ -28,11 +28,11 @@ impl Tab {
         tokio_tungstenite::connect_async(request).await.map(|(socket, _)| Self(socket))
     }
 
-    async fn open(address: SocketAddr, token: &str, query: &str) -> Self {
+    pub async fn open(address: SocketAddr, token: &str, query: &str) -> Self {
         Self::try_open(address, token, query).await.expect("it opens")
     }
 
-    async fn next(&mut self) -> Message {
+    pub async fn next(&mut self) -> Message {
         let next = tokio::time::timeout(LIMIT, self.0.next()).await;
         next.expect("a message in time").expect("it is open").expect("a message")
     }

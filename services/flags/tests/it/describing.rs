@@ -20,7 +20,8 @@ async fn what_is_declared_is_listed_before_anybody_turned_it() {
         assert_eq!(shown(&app, &tenant, DOOR.key).await, off);
         assert_eq!(off["description"], json!(DOOR.summary));
         // By key, and one that nobody declared has no description.
-        let keys: Vec<_> = list(&app, FLAGS, &tenant.admin_token).await.into_iter().map(|flag| flag["key"].clone()).collect();
+        let keys: Vec<_> =
+            list(&app, FLAGS, &tenant.admin_token).await.into_iter().map(|flag| flag["key"].clone()).collect();
         assert_eq!(keys, [BELL.key, DOOR.key, "own"]);
         assert_eq!(shown(&app, &tenant, "own").await["description"], Value::Null);
     }

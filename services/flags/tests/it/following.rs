@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fixtures::eventually;
 use kernel::{RequestId, TenantId};
 use sea_orm::sea_query::{Alias, Query};
 use service::{Features, features_of};
@@ -11,7 +12,6 @@ use store::{Config, Engine, Event, Purpose, Store, TenantChange, TenantDraft};
 use testkit::TestApp;
 use tokio::task::JoinSet;
 
-use crate::eventually::eventually;
 use crate::wire::Wire;
 use crate::{DOOR, apps, services, turn, turn_for_all, withdraw};
 
@@ -120,7 +120,8 @@ async fn the_flags_of_a_tenant_count_when_it_is_made_and_not_before() {
         let draft = TenantDraft { id, slug: "new-farm", name: "Farm", plan: None, time_zone: None, currency: None };
         system.begin_tenant(draft).await.expect("begins");
         let now = system.now();
-        let columns = ["tenant_id", "id", "key", "enabled", "created_at", "created_by", "version", "updated_at", "updated_by"];
+        let columns =
+            ["tenant_id", "id", "key", "enabled", "created_at", "created_by", "version", "updated_at", "updated_by"];
         let first = Query::insert()
             .into_table(Alias::new("flags_flag"))
             .columns(columns.map(Alias::new))

@@ -1,9 +1,6 @@
 //! The flags service through the door, on every engine that is there; one file per action, found by
 //! itself. Who may do what is also the sweep's business, in the binary's tests.
 
-#[path = "../../../../platform/store/tests/it/eventually.rs"]
-mod eventually;
-
 automod::dir!("tests/it");
 
 use axum::extract::{Query, State};

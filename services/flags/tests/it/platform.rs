@@ -23,13 +23,22 @@ async fn the_platforms_word_beats_the_tenants_until_it_is_taken_back() {
         doors(503, 503, 503).await;
         // The tenant may say what it likes, and is told that it does not count.
         let on = turn(&app, &tenant, DOOR.key, "enable").await.expect(200).data();
-        assert_eq!((&on["enabled"], &on["effective"], &on["decidedBy"]), (&json!(true), &json!(false), &json!("platform")));
+        assert_eq!(
+            (&on["enabled"], &on["effective"], &on["decidedBy"]),
+            (&json!(true), &json!(false), &json!("platform"))
+        );
         let seen = shown(&app, &home, DOOR.key).await;
-        assert_eq!((&seen["enabled"], &seen["effective"], &seen["decidedBy"]), (&json!(null), &json!(false), &json!("platform")));
+        assert_eq!(
+            (&seen["enabled"], &seen["effective"], &seen["decidedBy"]),
+            (&json!(null), &json!(false), &json!("platform"))
+        );
         turn_for_all(&app, &superadmin, DOOR.key, "enable").await.expect(200);
         doors(200, 200, 200).await;
         let off = turn(&app, &tenant, DOOR.key, "disable").await.expect(200).data();
-        assert_eq!((&off["enabled"], &off["effective"], &off["decidedBy"]), (&json!(false), &json!(true), &json!("platform")));
+        assert_eq!(
+            (&off["enabled"], &off["effective"], &off["decidedBy"]),
+            (&json!(false), &json!(true), &json!("platform"))
+        );
         doors(200, 200, 200).await;
         let left = withdraw(&app, &superadmin, DOOR.key).await.expect(200).data();
         assert_eq!((&left["enabled"], &left["version"]), (&json!(null), &json!(3)));
@@ -95,9 +104,13 @@ async fn the_list_shows_what_is_declared_and_what_was_ever_turned() {
         assert_eq!(list(&app, PLATFORM, &superadmin).await, [declared[0].clone(), declared[1].clone(), off]);
         // A tenant sees that it is off, and why is not told: nobody declared it and it turned nothing.
         let seen = shown(&app, &tenant, "unheard-of").await;
-        assert_eq!((&seen["id"], &seen["effective"], &seen["decidedBy"]), (&json!(null), &json!(false), &json!("platform")));
+        assert_eq!(
+            (&seen["id"], &seen["effective"], &seen["decidedBy"]),
+            (&json!(null), &json!(false), &json!("platform"))
+        );
         withdraw(&app, &superadmin, "unheard-of").await.expect(200);
-        let keys: Vec<_> = list(&app, FLAGS, &tenant.admin_token).await.into_iter().map(|flag| flag["key"].clone()).collect();
+        let keys: Vec<_> =
+            list(&app, FLAGS, &tenant.admin_token).await.into_iter().map(|flag| flag["key"].clone()).collect();
         assert_eq!(keys, [BELL.key, DOOR.key]);
     }
 }
@@ -126,10 +139,9 @@ async fn nobody_but_a_superadmin_with_a_reason_turns_one_for_everybody() {
             assert_eq!(silent.code(), "request.reason_required");
         }
         for wrong in ["Known", "1st", "a%20b", "%01", "%C3%BC", "a'b", &"x".repeat(101)] {
-            for answer in [
-                turn_for_all(&app, &superadmin, wrong, "disable").await,
-                withdraw(&app, &superadmin, wrong).await,
-            ] {
+            for answer in
+                [turn_for_all(&app, &superadmin, wrong, "disable").await, withdraw(&app, &superadmin, wrong).await]
+            {
                 assert_eq!(answer.expect(400).code(), "request.invalid_path", "{wrong}");
             }
         }

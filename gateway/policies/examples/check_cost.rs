@@ -1,5 +1,5 @@
-//! What a check costs: `cargo test --release -p policies -- --ignored --nocapture cost`. It only prints, for what it
-//! prints depends on the machine. Not a test of anything.
+//! What the check of a limit costs: `cargo run --release -p policies --example check_cost`. It only prints, for what
+//! it prints depends on the machine. Not a measure of the gateway.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,11 +11,9 @@ use kernel::{TenantId, UserId};
 use policies::{LimitConfig, LimitUse, Limiter, LimiterConfig, Limits, Phase, Subject};
 use prometheus_client::registry::Registry;
 
-#[tokio::test]
-#[ignore = "measures, and only means something in a release build"]
-async fn cost_of_a_check() {
-    let runtime = tokio::runtime::Handle::current();
-    let limiter = Limiter::new(&LimiterConfig::default(), None, &runtime, &mut Registry::default());
+fn main() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let limiter = Limiter::new(&LimiterConfig::default(), None, runtime.handle(), &mut Registry::default());
     let limiter = limiter.expect("a limiter");
     let text = r#"
         address = { per = ["address"], requests = 100000000, window_seconds = 1 }

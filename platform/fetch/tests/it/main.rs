@@ -1,0 +1,3 @@
+//! Questions over real sockets.
+
+automod::dir!("tests/it");
