@@ -1,6 +1,10 @@
 //! What every request walks through, in order. Read `walk` from top to bottom. Not for sockets: tests and
 //! the server call the same door.
 
+mod kept;
+mod parts;
+mod prepare;
+
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,25 +14,20 @@ use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use http::HeaderValue;
 use http::header::HOST;
-use http_cache::{Class, Scope};
-use kernel::{Clock, Error, Result};
-use policies::{Cors, Phase, Prepared, Priority, Subject, Values, Verdict};
+use kernel::{Error, Result};
+use policies::{Cors, Phase, Priority, Subject, Verdict};
 use prometheus_client::metrics::gauge::Gauge;
 use service::Features;
 use telemetry::Tracer;
-use tokio::runtime::Handle;
-use web::{CONTEXT_HEADER, ClientAddress, Connections, ContextKey, Operator, Principal, Problem, RequestIds, Standing};
+use web::{CONTEXT_HEADER, ClientAddress, Operator, Principal, Problem, RequestIds, Standing};
 
 use crate::answer::{self, Walk};
-use crate::browser::PublicOrigin;
-use crate::client::TrustedProxies;
 use crate::errand::Errand;
 use crate::front;
-use crate::gate::{self, Gate, OperatorToken};
+use crate::gate;
 use crate::inside::Behalf;
-use crate::lasting::Lasting;
 use crate::metrics::{Metrics, RouteMetrics};
-use crate::plan::{Found, Plan, Route};
+use crate::plan::{Found, Plan};
 use crate::server::Core;
 use crate::shape;
 use crate::socket::SocketDesk;
@@ -36,59 +35,10 @@ use crate::target::Target;
 use crate::trail::Trail;
 use crate::upgrade::Upgrade;
 
+pub use parts::{DoorConfig, DoorParts, Entry};
+
 /// By how much another gateway may be behind with what was revoked when it vouches for a caller.
 const HEARD_LATE: Duration = Duration::from_secs(2);
-
-/// Where the door stands.
-#[derive(Clone)]
-pub enum Entry {
-    /// Towards the outside: callers bring tokens.
-    Public(Gate),
-    /// Behind another gateway: callers bring a signed context.
-    Internal(ContextKey),
-}
-
-/// The door's limits.
-#[derive(Clone, Copy, Debug)]
-pub struct DoorConfig {
-    /// How many requests are worked on at a time; more are turned away.
-    pub in_flight: usize,
-    /// How long a request may wait for the head of its answer.
-    pub timeout: Duration,
-}
-
-impl Default for DoorConfig {
-    fn default() -> Self {
-        Self { in_flight: 4_096, timeout: Duration::from_secs(30) }
-    }
-}
-
-/// What the doors of all cores have in common.
-#[derive(Clone)]
-pub struct DoorParts {
-    /// Where the doors stand.
-    pub entry: Entry,
-    /// The operator token.
-    pub operator: OperatorToken,
-    /// The proxies in front of a public door.
-    pub trusted_proxies: TrustedProxies,
-    /// The origin of the pages that may use the cookie.
-    pub origin: PublicOrigin,
-    /// The runtime of the services.
-    pub runtime: Handle,
-    /// The connections that outlive their request, which a revocation closes.
-    pub connections: Connections,
-    /// Knows which switches are on.
-    pub features: Arc<dyn Features>,
-    /// The clock.
-    pub clock: Clock,
-    /// The limits.
-    pub config: DoorConfig,
-    /// What outlives a reload.
-    pub lasting: Lasting,
-    /// How many requests are worked on, over all cores.
-    pub working: Arc<AtomicUsize>,
-}
 
 /// The front door of one core.
 pub struct Door {
@@ -286,64 +236,6 @@ impl Door {
         answer::back(&errand.route.steps, &walk.method, shown, answered)
     }
 
-    /// Answers from what is kept, or with what the target says.
-    pub(crate) async fn kept(
-        &self,
-        policy: &Arc<http_cache::Policy>,
-        errand: &Errand,
-        request: Request,
-        path: Option<String>,
-        parts: &[(String, String)],
-    ) -> Result<Response> {
-        let scope = match errand.caller.as_deref() {
-            Some(caller) if !policy.is_shared() => Scope::of(caller.tenant, class_of(caller), errand.secure),
-            _ => Scope::public(errand.secure),
-        };
-        let parameter = |name: &str| parts.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
-        let route = http_cache::Route { policy, scope: &scope, parameter: &parameter };
-        let errand = errand.clone();
-        let fetch = move |request: Request| {
-            let (errand, path) = (errand.clone(), path.clone());
-            async move { errand.run(request, path).await }
-        };
-        self.parts.lasting.cache().answer(&route, request, fetch).await
-    }
-
-    /// Renders what the transformations of request and answer show of the request.
-    pub(crate) fn prepare(
-        &self,
-        route: &Route,
-        request: &mut Request,
-        caller: Option<&Principal>,
-        client: Option<ClientAddress>,
-        ids: &RequestIds,
-        parts: &[(String, String)],
-    ) -> (Prepared, Prepared) {
-        let (of_request, of_answer) = (&route.steps.request, &route.steps.response);
-        if of_request.is_none() && of_answer.is_none() {
-            return Default::default();
-        }
-        let path = |name: &str| parts.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
-        let values = Values {
-            tenant: caller.map(|caller| caller.tenant),
-            user: caller.and_then(Principal::user),
-            subject: caller.map(|caller| &*caller.credential),
-            role: caller.map(|caller| &*caller.role),
-            request_id: Some(ids.request.as_str()),
-            client_ip: client.map(|client| client.0),
-            path: &path,
-            query: request.uri().query(),
-            headers: request.headers(),
-            now: self.parts.clock.now(),
-        };
-        let prepared = of_request.as_ref().map(|transform| transform.prepare(&values)).unwrap_or_default();
-        let shown = of_answer.as_ref().map(|transform| transform.prepare(&values)).unwrap_or_default();
-        if let Some(transform) = of_answer {
-            transform.ask(request.headers_mut());
-        }
-        (prepared, shown)
-    }
-
     pub(crate) fn plan(&self) -> &Plan {
         &self.plan
     }
@@ -369,13 +261,6 @@ impl Door {
         }
         Ok(admitted)
     }
-}
-
-/// Returns who may see the same answers: whoever has the same role and rights.
-fn class_of(caller: &Principal) -> Class {
-    let mut parts = vec![caller.role.as_bytes()];
-    parts.extend(caller.permissions.iter().map(str::as_bytes));
-    Class::of(&parts)
 }
 
 /// Returns the host that a request is for: its target's, or the Host header's (RFC 9112, section 3.2.2).

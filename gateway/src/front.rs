@@ -82,13 +82,13 @@ pub(crate) fn check_target(uri: &Uri) -> Result<Escapes> {
 fn read_on(path: &str) -> Result<(Escapes, Vec<u8>)> {
     let (mut escapes, mut text, mut first) = (Escapes::default(), path.as_bytes().to_vec(), true);
     loop {
-        let (mut decoded, mut again, mut rest) = (Vec::with_capacity(text.len()), false, &text[..]);
+        let (mut decoded, mut changed, mut rest) = (Vec::with_capacity(text.len()), false, &text[..]);
         while let Some((byte, after)) = rest.split_first() {
             rest = after;
             match (byte, unescaped(after)) {
                 (b'%', Some(byte)) => {
                     escapes = escapes.with(judged(byte)?);
-                    again |= byte == b'%';
+                    changed = true;
                     decoded.push(byte);
                     rest = &after[2..];
                 }
@@ -96,7 +96,8 @@ fn read_on(path: &str) -> Result<(Escapes, Vec<u8>)> {
                 _ => decoded.push(*byte),
             }
         }
-        if !again {
+        // What was decoded may complete an escape with what stood beside it.
+        if !changed || !decoded.contains(&b'%') {
             return Ok((escapes, decoded));
         }
         (text, first) = (decoded, false);

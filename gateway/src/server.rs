@@ -78,7 +78,7 @@ impl Server {
         listen::probe(address)
     }
 
-    /// Starts listening. `door` is called once per core, on that core's thread.
+    /// Starts listening. `door` is called once per core, on that core's thread; all stand when this returns.
     pub fn start(
         config: &ServerConfig,
         door: impl Fn(&Rc<Core>) -> Result<Door> + Send + Clone + 'static,
@@ -108,15 +108,24 @@ impl Server {
         let (stop, stage) = watch::channel(Stage::Serving);
         let (renew, renewed) = watch::channel(None);
         let told = Told { stage, renewed, limits, tls: config.tls.clone(), cores: config.cores, shared };
-        let mut threads = Vec::new();
+        let (mut threads, (stands, standing)) = (Vec::new(), std::sync::mpsc::channel());
         for (number, listener) in listeners.into_iter().enumerate() {
-            let (door, told) = (door.clone(), told.clone());
+            let (door, told, stands) = (door.clone(), told.clone(), stands.clone());
             let thread = std::thread::Builder::new().name(format!("gateway-{number}")).spawn(move || {
-                if let Err(error) = core::run(listener, door, told) {
+                if let Err(error) = core::run(listener, door, told, stands) {
                     tracing::error!(error = %error, "a gateway core stopped");
                 }
             });
             threads.push(thread.map_err(|error| Error::internal("no thread for a gateway core").source_error(error))?);
+        }
+        drop(stands);
+        // Until then a file that is read again could become the first one.
+        let standing = threads.iter().try_for_each(|_| {
+            standing.recv().unwrap_or_else(|error| Err(Error::internal("a gateway core stopped").source_error(error)))
+        });
+        if let Err(error) = standing {
+            stop.send_replace(Stage::Draining(Duration::ZERO));
+            return Err(error);
         }
         Ok(Self { address, stop, renew: Arc::new(renew), threads })
     }

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::net::TcpListener as StdListener;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
 use kernel::{Error, Result};
 use tokio::net::TcpListener;
@@ -55,8 +56,13 @@ pub(super) struct Told {
     pub shared: bool,
 }
 
-/// Runs a core until it has drained.
-pub(super) fn run(listener: StdListener, door: impl Fn(&Rc<Core>) -> Result<Door> + 'static, told: Told) -> Result<()> {
+/// Runs a core until it has drained; says when its first door stands, or why it does not.
+pub(super) fn run(
+    listener: StdListener,
+    door: impl Fn(&Rc<Core>) -> Result<Door> + 'static,
+    told: Told,
+    stands: Sender<Result<()>>,
+) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Error::internal("no runtime for a gateway core").source_error(error))?;
     let local = LocalSet::new();
@@ -64,7 +70,16 @@ pub(super) fn run(listener: StdListener, door: impl Fn(&Rc<Core>) -> Result<Door
         let listener = TcpListener::from_std(listener)
             .map_err(|error| Error::internal("the listener failed").source_error(error))?;
         let core = Rc::new(Core::new(told.cores));
-        let current = Rc::new(RefCell::new(Rc::new(door(&core)?)));
+        let first = match door(&core) {
+            Ok(first) => first,
+            Err(error) => {
+                let _ = stands.send(Err(error));
+                return Ok(());
+            }
+        };
+        let _ = stands.send(Ok(()));
+        drop(stands);
+        let current = Rc::new(RefCell::new(Rc::new(first)));
         let renewing = tokio::task::spawn_local(keep_renewed(current.clone(), move || door(&core), told.renewed));
         drain::serve(listener, Reception::new(current, told.limits, told.tls), told.stage, told.shared).await;
         renewing.abort();

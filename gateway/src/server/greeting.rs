@@ -17,7 +17,7 @@ const HANDSHAKE: u8 = 22;
 const SEALED_LIMIT: usize = 32 * 1024;
 /// What a client is told that does not speak TLS where TLS is spoken.
 const PLAIN_REFUSED: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\n\
-    content-length: 137\r\nconnection: close\r\n\r\n\
+    content-length: 135\r\nconnection: close\r\n\r\n\
     {\"type\":\"about:blank\",\"title\":\"Bad Request\",\"status\":400,\"code\":\"request.no_tls\",\
     \"detail\":\"this port speaks TLS: begin with https://\"}\n";
 

@@ -194,7 +194,7 @@ async fn a_route_lets_in_whom_it_is_for() {
             assert_eq!(answer.json()["status"], status);
         }
     }
-    assert!(front.origin.asked().iter().all(|asked| ["/a", "/permitted", "/staff"].iter().any(|path| asked.ends_with(path))));
+    assert!(front.origin.asked().iter().all(|asked| ["GET /", "/a", "/permitted", "/staff"].iter().any(|path| asked.ends_with(path))));
     front.stop().await;
 }
 

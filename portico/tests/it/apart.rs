@@ -216,6 +216,14 @@ async fn streams_through_processes_apart_say_the_same_and_end_together() {
     let path = "/api/events/stream?types=inventory.item.created";
     let mut streams = Vec::new();
     for server in apart.doors() {
+        // For two seconds a new process believes nobody that another vouches for: it may not have heard of all yet.
+        until(LIMIT, "streams to open", async || {
+            let mut client = server.connect(Some(&other)).await;
+            let request = client.request(Method::GET, path);
+            let opened = client.begin(request, None).await.expect("an answer");
+            (opened.status() == 200).then_some(())
+        })
+        .await;
         let mut stream = Stream::open(server, Some(&other), path, None).await;
         stream.event().await.expect("a beginning");
         streams.push(stream);
