@@ -135,8 +135,9 @@ pub async fn start(config: &Config) -> Result<Running> {
     let following = features.open(&store, others).await?;
     let here: Vec<&Service> = all.iter().filter(|service| roles.runs(service)).collect();
     let work = Work::start(config, &store, &here)?;
-    // Last, so that nothing fails after it: its code is shown once.
-    let first_start = identity::first_start(&store).await?;
+    // Last, so that nothing fails after it: its code is shown once. Not of a gateway alone, where nobody signs in.
+    let signs_in = !roles.proxy || here.iter().any(|service| service.name == "identity");
+    let first_start = if signs_in { identity::first_start(&store).await? } else { None };
 
     // What every process answers for itself.
     let permissions = RolePermissions::of(&all);
