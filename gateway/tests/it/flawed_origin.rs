@@ -14,13 +14,14 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::json;
+use tokio::sync::watch;
 
 #[derive(Default)]
 struct Seen {
     asked: BTreeMap<(String, String), usize>,
     /// Requests that wait, and those that may go on.
     waiting: HashSet<String>,
-    released: HashSet<String>,
+    released: watch::Sender<HashSet<String>>,
 }
 
 /// The origin; cloning it shares it.
@@ -57,7 +58,7 @@ impl FlawedOrigin {
 
     /// Lets the request to this path go on.
     pub fn release(&self, path: &str) {
-        self.seen().released.insert(path.to_owned());
+        self.seen().released.send_if_modified(|released| released.insert(path.to_owned()));
     }
 
     /// Returns how often this tenant asked for this path.
@@ -89,9 +90,8 @@ impl FlawedOrigin {
         }
         if path.starts_with("/held/") {
             self.seen().waiting.insert(path.clone());
-            while !self.seen().released.contains(&path) {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
+            let mut released = self.seen().released.subscribe();
+            drop(released.wait_for(|released| released.contains(&path)).await);
         }
         let status = match what.as_str() {
             "fails" => StatusCode::INTERNAL_SERVER_ERROR,

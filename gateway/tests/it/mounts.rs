@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -59,11 +59,7 @@ impl Told {
 
     /// Waits until this has happened so often.
     pub async fn until(&self, what: &str, times: usize) {
-        let began = Instant::now();
-        while self.of(what) < times {
-            assert!(began.elapsed() < LIMIT, "{what}: {} of {times}", self.of(what));
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        fixtures::eventually(what, async || self.of(what) >= times).await;
     }
 }
 

@@ -1,19 +1,14 @@
 //! Parts of compositions walk through the routes that they name, as the same caller: limits, cache, transformations,
 //! switches, networks, stand-ins and time.
 
-use std::collections::HashSet;
-use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use kernel::TenantId;
 use serde_json::json;
-use service::{Features, Following};
-use store::Store;
 
 use crate::front::{Front, Origin, Setting};
 use crate::member;
+use crate::two_tenants::Switches;
 
 const DECLARED: &str = r#"
 [upstreams.origin]
@@ -115,27 +110,9 @@ composition = "whole"
 servers = ["http://SILENT"]
 "#;
 
-/// Which tenants have everything switched off.
-#[derive(Default)]
-struct Off(Mutex<HashSet<TenantId>>);
-
-impl Features for Off {
-    fn is_on(&self, tenant: TenantId, _: &str) -> bool {
-        !self.0.lock().expect("not poisoned").contains(&tenant)
-    }
-
-    fn open<'a>(
-        &'a self,
-        _: &'a Store,
-        _: Option<Duration>,
-    ) -> Pin<Box<dyn Future<Output = kernel::Result<Following>> + Send + 'a>> {
-        Box::pin(async { Ok(Box::pin(async {}) as Following) })
-    }
-}
-
 /// Returns a front door with one who is signed in and one whose tenant has nothing switched on.
 async fn front() -> Front {
-    let (origin, off) = (Origin::default(), Arc::new(Off::default()));
+    let (origin, off) = (Origin::default(), Arc::new(Switches::default()));
     let at = origin.start().await;
     // Takes connections and says nothing.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -151,7 +128,7 @@ async fn front() -> Front {
     front.origin = origin;
     front.tokens.add("one", &member("tok_1"));
     front.tokens.add("two", &member("tok_2"));
-    off.0.lock().expect("not poisoned").insert(front.tokens.tenant("two"));
+    off.off(front.tokens.tenant("two"));
     front
 }
 

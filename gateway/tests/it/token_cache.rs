@@ -103,7 +103,8 @@ async fn a_hundred_first_requests_with_one_token_are_one_check() {
         let all_wait = async {
             read.notified().await;
             let line = format!("portico_token_cache_lookups_total{{outcome=\"miss\"}} {}", 100 * (round + 1));
-            eventually(|| front.metrics.text().expect("metrics").lines().any(|known| known == line)).await;
+            let told = async || front.metrics.text().expect("metrics").lines().any(|known| known == line);
+            fixtures::eventually(&line, told).await;
             go_on.notify_one();
         };
         let (answers, ()) = futures_util::future::join(futures_util::future::join_all(requests), all_wait).await;
@@ -147,17 +148,6 @@ async fn nobody_joins_a_check_that_began_before_a_revocation() {
     };
     assert_eq!(futures_util::future::join(waits, lets_go).await.0, 200);
     assert_eq!(house.tokens.asked(), 3);
-}
-
-/// Waits until a state is there.
-async fn eventually(is: impl Fn() -> bool) {
-    for _ in 0..500 {
-        if is() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("it did not come about within five seconds");
 }
 
 #[test]

@@ -23,6 +23,13 @@ use crate::front::{Answer, Front, Setting};
 #[derive(Default)]
 pub struct Switches(Mutex<HashSet<TenantId>>);
 
+impl Switches {
+    /// Switches everything off for a tenant.
+    pub fn off(&self, tenant: TenantId) {
+        self.0.lock().expect("not poisoned").insert(tenant);
+    }
+}
+
 impl Features for Switches {
     fn is_on(&self, tenant: TenantId, _: &str) -> bool {
         !self.0.lock().expect("not poisoned").contains(&tenant)

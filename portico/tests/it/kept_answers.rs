@@ -20,7 +20,10 @@ use store::Engine;
 use tempfile::TempDir;
 use testkit::Database;
 
+use crate::process::until;
 use crate::split::call;
+
+const LIMIT: Duration = Duration::from_secs(20);
 
 const FILE: &str = r#"
 [upstreams.pages]
@@ -155,15 +158,8 @@ async fn what_happens_to_an_item_takes_the_kept_answers_about_it_along() {
             // And what another process changes, as soon as it is in the log.
             let elsewhere = House::open(&database, at).await;
             elsewhere.adjust(&one, 2, &bearer).await;
-            let mut shown = Value::Null;
-            for _ in 0..200 {
-                shown = house.get(&path, &bearer).await.0["quantity"].clone();
-                if shown == 7 {
-                    break;
-                }
-                tokio::time::sleep(Duration::from_millis(25)).await;
-            }
-            assert_eq!(shown, 7, "the other process's change is never shown");
+            let shown = async || (house.get(&path, &bearer).await.0["quantity"] == 7).then_some(());
+            until(LIMIT, "the other process's change to be shown", shown).await;
             elsewhere.running.stop().await;
         }
         house.running.stop().await;

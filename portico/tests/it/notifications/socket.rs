@@ -38,17 +38,27 @@ impl Tab {
     }
 
     async fn said(&mut self) -> Value {
-        match self.next().await {
-            Message::Text(text) => serde_json::from_str(&text).expect("JSON"),
-            other => panic!("{other:?}"),
-        }
+        json_of(&self.next().await)
     }
 
     async fn closed(&mut self) -> u16 {
-        match self.next().await {
-            Message::Close(Some(frame)) => frame.code.into(),
-            other => panic!("{other:?}"),
-        }
+        code_of(&self.next().await)
+    }
+}
+
+/// Returns what a message says.
+pub fn json_of(message: &Message) -> Value {
+    match message {
+        Message::Text(text) => serde_json::from_str(text).expect("JSON"),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Returns why a connection was closed.
+pub fn code_of(message: &Message) -> u16 {
+    match message {
+        Message::Close(Some(frame)) => frame.code.into(),
+        other => panic!("{other:?}"),
     }
 }
 

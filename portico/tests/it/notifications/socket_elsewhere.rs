@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 use web::Revocation;
 
-use super::socket::Tab;
+use super::socket::{Tab, code_of, json_of};
 use super::{LIST, both_ways};
 
 /// The same person's tabs at a door with the service behind it and at one with the service in another process.
@@ -29,17 +29,11 @@ impl Pair {
     }
 
     async fn said(&mut self) -> Value {
-        match self.next().await {
-            Message::Text(text) => serde_json::from_str(&text).expect("JSON"),
-            other => panic!("{other:?}"),
-        }
+        json_of(&self.next().await)
     }
 
     async fn closed(&mut self) -> u16 {
-        match self.next().await {
-            Message::Close(Some(frame)) => frame.code.into(),
-            other => panic!("{other:?}"),
-        }
+        code_of(&self.next().await)
     }
 
     async fn send(&mut self, message: Message) {
