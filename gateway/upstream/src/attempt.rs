@@ -2,6 +2,7 @@
 //! connection that turns out to be dead is replaced once without counting as a retry. Not for retries.
 
 use std::cell::Cell;
+use std::error::Error as _;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -87,7 +88,7 @@ impl Client {
             _ => None,
         };
         let end = |outcome| observed.map(|observed| observed.ended(outcome));
-        let repeatable = upload.is_none() && request.as_ref().is_some_and(|request| is_safe(request.method()));
+        let safe = request.as_ref().is_some_and(|request| is_safe(request.method()));
         let pool = self.pool(upstream, &member);
         if let Some(upload) = &upload
             && let Err(failure) = share(upstream, call, &pool, upload)
@@ -104,7 +105,7 @@ impl Client {
             };
             connected = true;
             watch.connected(now);
-            match self.exchange(shot, &mut lease, &member, request, upload.as_deref(), repeatable, now).await {
+            match self.exchange(shot, &mut lease, &member, request, upload.as_deref(), safe, now).await {
                 Ok(response) => {
                     let sent = std::mem::replace(&mut now, Instant::now());
                     // The server's time begins when it has all of the request.
@@ -116,11 +117,14 @@ impl Client {
                     break Ok(response.map(|body| Box::new(Answer::new(body, lease, in_flight, upload, now))));
                 }
                 Err(Missed { failure, unsent }) => {
-                    let dead = lease.reused && failure.kind() == FailureKind::Reset && replaced < REPLACEMENTS;
-                    // Unsent, it can go elsewhere whatever it is; sent, only once and only if that is safe.
+                    let refused = failure.kind() == FailureKind::Refused;
+                    let dead = lease.reused && (refused || failure.kind() == FailureKind::Reset);
+                    let dead = dead && replaced < REPLACEMENTS;
+                    // Unsent or refused, it can go elsewhere whatever it is; else only once and only if that is safe.
                     *request = match unsent {
                         Some(unsent) => Some(*unsent),
-                        None if replaced == 0 => lease.sent().or_else(|| request.take()),
+                        None if refused => request.take(),
+                        None if replaced == 0 && safe => lease.sent().or_else(|| request.take()),
                         None => None,
                     };
                     if !dead || request.is_none() {
@@ -179,7 +183,8 @@ impl Client {
     }
 
     /// Sends a request and waits for the head of its answer. One that must not be lost to a connection that
-    /// was dead all the time (`repeatable`) stays behind: with the connection, or as a copy where it was.
+    /// was dead all the time stays behind: with the connection, or as a copy where it was. A `safe` one must not;
+    /// over HTTP/2 none must, for the server may say that it did nothing with it.
     #[expect(clippy::too_many_arguments, reason = "it is a part of `attempt`, which it keeps readable")]
     async fn exchange(
         &self,
@@ -188,7 +193,7 @@ impl Client {
         member: &Member,
         request: &mut Option<Request<Outgoing>>,
         upload: Option<&Upload>,
-        repeatable: bool,
+        safe: bool,
         now: Instant,
     ) -> Result<Response<Incoming>, Missed> {
         let (host, reused) = (shot.upstream.config.host, lease.reused);
@@ -198,12 +203,12 @@ impl Client {
         let mut spare = None;
         match lease.line() {
             Some(Line::Link(link)) => {
-                link.sent.keep(reused && repeatable);
+                link.sent.keep(reused && safe && upload.is_none());
                 prepare::as_http1(message, member, host).map_err(missed)?;
             }
             Some(Line::Stream(_)) => {
                 prepare::as_http2(message, member, host).map_err(missed)?;
-                spare = (reused && repeatable).then(|| prepare::copy(message));
+                spare = (reused && upload.is_none()).then(|| prepare::copy(message));
             }
             None => return Err(reset()),
         }
@@ -279,8 +284,20 @@ fn classify(error: hyper::Error, upload: Option<&Upload>) -> Failure {
         FailureKind::RequestBroken
     } else if error.is_parse() || error.is_parse_status() || error.is_parse_too_large() {
         FailureKind::Protocol
+    } else if refuses(&error) {
+        FailureKind::Refused
     } else {
         FailureKind::Reset
     };
     Failure::caused(kind, error)
+}
+
+/// Says whether the server has said that it did not act on the request: its stream is beyond the last one that
+/// GOAWAY names, or was reset with REFUSED_STREAM (RFC 9113, section 8.7).
+fn refuses(error: &hyper::Error) -> bool {
+    let Some(error) = error.source().and_then(|source| source.downcast_ref::<h2::Error>()) else { return false };
+    // h2 fails a stream with GOAWAY only when it is beyond the last; those before go on.
+    error.is_remote()
+        && (error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR)
+            || error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM))
 }

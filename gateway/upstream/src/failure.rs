@@ -18,6 +18,8 @@ pub enum FailureKind {
     Tls,
     /// The connection ended before the answer.
     Reset,
+    /// The server said that it has not acted on the request, and will not (RFC 9113, section 8.7).
+    Refused,
     /// What came back is not HTTP, or not an answer to this request.
     Protocol,
     /// No head of an answer in time.
@@ -83,6 +85,7 @@ impl FailureKind {
             Self::ConnectTimeout => "connect_timeout",
             Self::Tls => "tls",
             Self::Reset => "reset",
+            Self::Refused => "refused",
             Self::Protocol => "protocol",
             Self::FirstByteTimeout => "first_byte_timeout",
             Self::BodyTimeout => "body_timeout",
@@ -101,14 +104,19 @@ impl FailureKind {
         matches!(self, Self::Resolve | Self::Connect | Self::ConnectTimeout | Self::Tls)
     }
 
+    /// Says whether no server can have acted on the request, so that it may be sent again whatever it is.
+    pub(crate) const fn undone(self) -> bool {
+        self.before_request() || matches!(self, Self::Refused)
+    }
+
     /// Says whether it speaks against the server or its answers, rather than against client or gateway.
     pub(crate) const fn of_server(self) -> bool {
-        matches!(self, Self::Reset | Self::Protocol | Self::FirstByteTimeout | Self::BodyTimeout)
+        matches!(self, Self::Reset | Self::Refused | Self::Protocol | Self::FirstByteTimeout | Self::BodyTimeout)
     }
 
     /// Says whether another attempt may succeed; whether it is allowed is the retry's question.
     pub(crate) const fn retriable(self) -> bool {
-        self.before_request() || matches!(self, Self::Reset)
+        self.undone() || matches!(self, Self::Reset)
     }
 }
 
@@ -122,6 +130,9 @@ impl From<Failure> for Error {
             }
             Kind::Tls => (502, "gateway.upstream_tls", "the service behind this route could not prove who it is"),
             Kind::Reset => (502, "gateway.upstream_unreachable", "the service behind this route broke off"),
+            Kind::Refused => {
+                (502, "gateway.upstream_unreachable", "the service behind this route takes no more requests")
+            }
             Kind::Protocol => (502, "gateway.upstream_protocol", "the service behind this route gave no valid answer"),
             Kind::FirstByteTimeout | Kind::BodyTimeout => {
                 (504, "gateway.upstream_timeout", "the service behind this route did not answer in time")

@@ -57,9 +57,8 @@ impl Client {
         let head = Request::from_parts(parts, ());
         let repeatable = shot.call.may_repeat(&head);
         let parts = head.into_parts().0;
-        // What must not be repeated is not kept: it can only go elsewhere as long as nothing of it is read.
-        let limit = if repeatable { config.max_body_bytes } else { 0 };
-        let replay = (!body.is_end_stream()).then(|| Replay::new(body, limit));
+        // Kept even where it must not be repeated: a server of HTTP/2 may say that it did nothing with it.
+        let replay = (!body.is_end_stream()).then(|| Replay::new(body, config.max_body_bytes));
         let state = upstream.tenants.state(shot.call.tenant);
         let volley = Volley { shot, parts, replay, state, repeatable };
         volley.deposit();
@@ -207,8 +206,7 @@ impl<'a> Volley<'a> {
                 (retried && self.repeatable).then_some(wait)
             }
             Err(failure) => {
-                // Where no byte was sent, nothing can have been done.
-                let harmless = self.repeatable || failure.kind().before_request();
+                let harmless = self.repeatable || failure.kind().undone();
                 (failure.kind().retriable() && harmless).then_some(Duration::ZERO)
             }
         }
