@@ -110,7 +110,7 @@ impl House {
         let headers = [("authorization", bearer)];
         let (status, created) = call(&self.base(), Method::POST, "/api/inventory", &headers, Some(item)).await;
         assert_eq!(status, 201, "{created}");
-        created["id"].as_str().expect("an id").to_owned()
+        created["data"]["id"].as_str().expect("an id").to_owned()
     }
 
     async fn adjust(&self, item: &str, delta: i64, bearer: &str) {
@@ -133,8 +133,9 @@ async fn what_happens_to_an_item_takes_the_kept_answers_about_it_along() {
         let house = House::open(&database, at).await;
         pages.api.set(house.base()).expect("once");
         let code = house.running.first_start.as_ref().expect("a first start").sign_in.code.clone();
-        let sign_in = call(&house.base(), Method::POST, "/api/auth/login", &[], Some(json!({ "code": code })));
-        let bearer = format!("Bearer {}", sign_in.await.1["accessToken"].as_str().expect("a token"));
+        let (base, code) = (house.base(), json!({ "code": code }));
+        let (_, signed_in) = call(&base, Method::POST, "/api/auth/login", &[], Some(code)).await;
+        let bearer = format!("Bearer {}", signed_in["accessToken"].as_str().expect("a token"));
         let (one, other) = (house.create("one", &bearer).await, house.create("other", &bearer).await);
         let (path, beside, list) = (format!("/pages/items/{one}"), format!("/pages/items/{other}"), "/pages/items");
 
@@ -149,7 +150,7 @@ async fn what_happens_to_an_item_takes_the_kept_answers_about_it_along() {
         house.adjust(&one, 5, &bearer).await;
         // At once, and only what shows it.
         let (item, told) = house.get(&path, &bearer).await;
-        assert!(item["quantity"] == 5 && !told.contains("; hit"), "{engine:?} {told}: {item}");
+        assert!(item["data"]["quantity"] == 5 && !told.contains("; hit"), "{engine:?} {told}: {item}");
         assert!(house.get(list, &bearer).await.0.to_string().contains("\"quantity\":5"));
         assert!(house.get(&beside, &bearer).await.1.contains("; hit"), "nothing has happened to the other");
         assert_eq!(asked(), 5, "{engine:?}");
@@ -158,7 +159,7 @@ async fn what_happens_to_an_item_takes_the_kept_answers_about_it_along() {
             // And what another process changes, as soon as it is in the log.
             let elsewhere = House::open(&database, at).await;
             elsewhere.adjust(&one, 2, &bearer).await;
-            let shown = async || (house.get(&path, &bearer).await.0["quantity"] == 7).then_some(());
+            let shown = async || (house.get(&path, &bearer).await.0["data"]["quantity"] == 7).then_some(());
             until(LIMIT, "the other process's change to be shown", shown).await;
             elsewhere.running.stop().await;
         }

@@ -1,45 +1,4 @@
 //! The binary from outside: real processes, real sockets, real signals. Not for what a router in
 //! memory can show.
 
-mod analytics;
-mod analytics_away;
-mod apart;
-mod client;
-mod command_line;
-mod crash;
-mod data_commands;
-mod declared_sagas;
-mod drain;
-mod export_stall;
-mod fault_matrix;
-mod fresh_database;
-mod metrics;
-mod notifications;
-mod operator_events;
-mod operator_tasks;
-mod process;
-mod provision;
-mod replaced;
-mod resume;
-mod revocation;
-mod secrets_at_rest;
-mod split;
-mod stock_race;
-mod stream;
-mod sweep;
-mod sweep_analytics;
-mod sweep_batches;
-mod sweep_events;
-mod sweep_export;
-mod sweep_flags;
-mod sweep_live;
-mod sweep_notifications;
-mod sweep_people;
-mod sweep_provision;
-mod sweep_quality;
-mod sweep_tasks;
-mod sweep_usage;
-mod sweep_webhooks;
-mod switches;
-mod traces;
-mod traces_alike;
+automod::dir!("tests/it");
