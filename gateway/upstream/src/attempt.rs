@@ -46,6 +46,8 @@ pub(crate) struct Among<'a> {
     /// Where the attempt says which server it chose.
     pub chosen: &'a Cell<Option<u64>>,
     pub now: Instant,
+    /// Whether the head is to be there again where another attempt may want it.
+    pub recalls: bool,
 }
 
 /// A sending that brought no answer, and the request when no byte of it was sent.
@@ -56,7 +58,8 @@ struct Missed {
 }
 
 impl Client {
-    /// Makes an attempt at a server that is not among those `tried`.
+    /// Makes an attempt at a server that is not among those `tried`. What it leaves of the request can go into
+    /// another one.
     pub(crate) async fn attempt(
         &self,
         shot: &Shot<'_>,
@@ -89,6 +92,7 @@ impl Client {
         };
         let end = |outcome| observed.map(|observed| observed.ended(outcome));
         let safe = request.as_ref().is_some_and(|request| is_safe(request.method()));
+        let recalls = among.is_some_and(|among| among.recalls);
         let pool = self.pool(upstream, &member);
         if let Some(upload) = &upload
             && let Err(failure) = share(upstream, call, &pool, upload)
@@ -105,8 +109,11 @@ impl Client {
             };
             connected = true;
             watch.connected(now);
-            match self.exchange(shot, &mut lease, &member, request, upload.as_deref(), safe, now).await {
+            match self.exchange(shot, &mut lease, &member, request, upload.as_deref(), (safe, recalls), now).await {
                 Ok(response) => {
+                    if recalls && upstream.config.retry.statuses.contains(&response.status().as_u16()) {
+                        *request = request.take().or_else(|| lease.sent());
+                    }
                     let sent = std::mem::replace(&mut now, Instant::now());
                     // The server's time begins when it has all of the request.
                     let asked = upload.as_deref().map_or(Some(sent), |upload| upload.finished().map(|at| at.max(sent)));
@@ -121,13 +128,9 @@ impl Client {
                     let dead = lease.reused && (refused || failure.kind() == FailureKind::Reset);
                     let dead = dead && replaced < REPLACEMENTS;
                     // Unsent or refused, it can go elsewhere whatever it is; else only once and only if that is safe.
-                    *request = match unsent {
-                        Some(unsent) => Some(*unsent),
-                        None if refused => request.take(),
-                        None if replaced == 0 && safe => lease.sent().or_else(|| request.take()),
-                        None => None,
-                    };
-                    if !dead || request.is_none() {
+                    let again = unsent.is_some() || refused || replaced == 0 && safe;
+                    *request = unsent.map(|unsent| *unsent).or_else(|| lease.sent()).or_else(|| request.take());
+                    if !dead || !again || request.is_none() {
                         break Err((failure, upload));
                     }
                     upstream.metrics.replaced.inc();
@@ -184,7 +187,8 @@ impl Client {
 
     /// Sends a request and waits for the head of its answer. One that must not be lost to a connection that
     /// was dead all the time stays behind: with the connection, or as a copy where it was. A `safe` one must not;
-    /// over HTTP/2 none must, for the server may say that it did nothing with it.
+    /// over HTTP/2 none must, for the server may say that it did nothing with it; nor one that another attempt
+    /// `recalls`.
     #[expect(clippy::too_many_arguments, reason = "it is a part of `attempt`, which it keeps readable")]
     async fn exchange(
         &self,
@@ -193,7 +197,7 @@ impl Client {
         member: &Member,
         request: &mut Option<Request<Outgoing>>,
         upload: Option<&Upload>,
-        safe: bool,
+        (safe, recalls): (bool, bool),
         now: Instant,
     ) -> Result<Response<Incoming>, Missed> {
         let (host, reused) = (shot.upstream.config.host, lease.reused);
@@ -203,12 +207,12 @@ impl Client {
         let mut spare = None;
         match lease.line() {
             Some(Line::Link(link)) => {
-                link.sent.keep(reused && safe && upload.is_none());
+                link.sent.keep(upload.is_none() && (recalls || reused && safe));
                 prepare::as_http1(message, member, host).map_err(missed)?;
             }
             Some(Line::Stream(_)) => {
                 prepare::as_http2(message, member, host).map_err(missed)?;
-                spare = (reused && upload.is_none()).then(|| prepare::copy(message));
+                spare = (upload.is_none() && (recalls || reused)).then(|| prepare::copy(message));
             }
             None => return Err(reset()),
         }

@@ -36,7 +36,6 @@ const DRAINED: usize = 4;
 /// A request that may be sent several times.
 struct Volley<'a> {
     shot: &'a Shot<'a>,
-    parts: Parts,
     replay: Option<Replay>,
     state: Option<Arc<TenantState>>,
     /// Whether doing it twice is the same as doing it once.
@@ -60,27 +59,32 @@ impl Client {
         // Kept even where it must not be repeated: a server of HTTP/2 may say that it did nothing with it.
         let replay = (!body.is_end_stream()).then(|| Replay::new(body, config.max_body_bytes));
         let state = upstream.tenants.state(shot.call.tenant);
-        let volley = Volley { shot, parts, replay, state, repeatable };
+        let volley = Volley { shot, replay, state, repeatable };
         volley.deposit();
-        let mut tried = Vec::new();
+        let (mut tried, mut head) = (Vec::new(), Some(parts));
         for attempt in 1.. {
+            let Some(parts) = head.take() else { break };
             let answered = match hedges && attempt == 1 {
                 true => {
-                    let (asked, answered) = Box::pin(self.hedged(&volley)).await;
+                    let (asked, answered) = Box::pin(self.hedged(&volley, &parts)).await;
                     tried.extend(asked);
+                    head = Some(parts);
                     answered
                 }
                 false => {
-                    let (request, upload) = volley.request();
+                    // Without a body the head comes back if it may be wanted, which costs less than a copy of it.
+                    head = volley.replay.is_some().then(|| parts.clone());
+                    let (request, upload) = volley.request(parts);
                     let mut request = Some(request);
                     let chosen = Cell::new(None);
                     let among = volley.among(&chosen);
                     let (id, answered) = self.attempt(shot, &mut request, upload, &tried, Some(&among)).await;
                     tried.extend(id);
+                    head = head.or_else(|| Some(request?.into_parts().0));
                     answered
                 }
             };
-            let more = retries && attempt < config.max_attempts;
+            let more = retries && attempt < config.max_attempts && head.is_some();
             let Some(at_least) = more.then(|| volley.again(&answered)).flatten() else { return answered };
             let backoff = backoff(config, &self.0.random, attempt).max(at_least);
             let now = Instant::now();
@@ -95,11 +99,11 @@ impl Client {
     }
 
     /// Asks a second server when the first one is slow; the first good answer counts.
-    async fn hedged(&self, volley: &Volley<'_>) -> (Vec<u64>, Answered) {
+    async fn hedged(&self, volley: &Volley<'_>, parts: &Parts) -> (Vec<u64>, Answered) {
         let (shot, upstream) = (volley.shot, volley.shot.upstream);
         let (first_chosen, second_chosen) = (Cell::new(None), Cell::new(None));
         let among = volley.among(&first_chosen);
-        let (request, upload) = volley.request();
+        let (request, upload) = volley.request(parts.clone());
         let mut request = Some(request);
         let mut first = pin!(self.attempt(shot, &mut request, upload, &[], Some(&among)));
         let after = match upstream.config.retry.hedge_after_ms {
@@ -118,7 +122,7 @@ impl Client {
                 upstream.metrics.hedges.inc();
                 let tried: Vec<u64> = first_chosen.get().into_iter().collect();
                 let among = volley.among(&second_chosen);
-                let (request, upload) = volley.request();
+                let (request, upload) = volley.request(parts.clone());
                 let mut request = Some(request);
                 let second = pin!(self.attempt(shot, &mut request, upload, &tried, Some(&among)));
                 first_good(first, second, |(_, answered)| is_good(answered)).await
@@ -160,19 +164,20 @@ async fn first_good<T>(
 }
 
 impl<'a> Volley<'a> {
-    fn request(&self) -> (Request<Outgoing>, Option<Arc<Upload>>) {
+    fn request(&self, parts: Parts) -> (Request<Outgoing>, Option<Arc<Upload>>) {
         match &self.replay {
-            None => (Request::from_parts(self.parts.clone(), Outgoing::Empty), None),
+            None => (Request::from_parts(parts, Outgoing::Empty), None),
             Some(replay) => {
-                let upload = Upload::new(Instant::now(), stated_length(&self.parts.headers));
+                let upload = Upload::new(Instant::now(), stated_length(&parts.headers));
                 let body = Outgoing::Again(replay.start(), upload.clone());
-                (Request::from_parts(self.parts.clone(), body), Some(upload))
+                (Request::from_parts(parts, body), Some(upload))
             }
         }
     }
 
     fn among(&'a self, chosen: &'a Cell<Option<u64>>) -> Among<'a> {
-        Among { state: self.state.as_ref(), chosen, now: Instant::now() }
+        let recalls = self.repeatable && self.replay.is_none();
+        Among { state: self.state.as_ref(), chosen, now: Instant::now(), recalls }
     }
 
     fn deposit(&self) {
