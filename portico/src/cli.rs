@@ -193,6 +193,10 @@ fn act(line: Line) -> Result<ExitCode> {
     let config = Config::load(line.settings.config.as_deref(), &flags)?;
     logging::start(&config.log)?;
     arm_faults()?;
+    #[cfg(target_os = "linux")]
+    if matches!(command, Command::Serve { .. }) {
+        crate::footing::prepare();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("services").build();
     let runtime = runtime.map_err(|error| kernel::Error::internal("no runtime").source_error(error))?;
     runtime.block_on(async {

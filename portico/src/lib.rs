@@ -22,6 +22,8 @@ mod declared_sagas;
 mod doctor;
 mod doors;
 mod events_command;
+#[cfg(target_os = "linux")]
+mod footing;
 mod gateway_command;
 mod http_client;
 mod inventory_command;

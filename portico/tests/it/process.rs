@@ -159,7 +159,12 @@ impl Installation {
 
     /// Starts a server on this address and waits until it is ready.
     pub async fn start_at(&self, listen: &str) -> Server {
-        let mut server = self.launch(listen);
+        self.start_as(self.command(&["serve", "--listen", listen])).await
+    }
+
+    /// Starts a server with this command and waits until it is ready.
+    pub async fn start_as(&self, command: Command) -> Server {
+        let mut server = self.spawn(command);
         server.wait_until_ready(self).await;
         server
     }
