@@ -188,7 +188,7 @@ impl Attendant {
     ) -> std::pin::Pin<Box<dyn Future<Output = Result<Response, Infallible>>>> {
         let (door, closing, desk) = (self.current.borrow().clone(), self.closing.clone(), self.desk.clone());
         let (peer, tls) = (self.peer, self.tls.clone());
-        Box::pin(async move {
+        upstream::boxed(|| async move {
             let (version, may_leave) = (request.version(), detach::may_leave(&request));
             let (mut request, taken) = desk.take_in(request);
             request.extensions_mut().insert(PeerAddress(peer));

@@ -16,6 +16,7 @@ use http_body::Body as _;
 
 use crate::answer::{Answer, Tunnel};
 use crate::attempt::Shot;
+use crate::boxed::boxed;
 use crate::call::{Call, is_safe};
 use crate::failure::{Failure, FailureKind};
 use crate::member::Member;
@@ -92,7 +93,7 @@ impl Client {
         let hedges = call.hedge && is_safe(request.method()) && request.body().is_end_stream() && !call.upgrade;
         let mut response = if retries || hedges {
             let (parts, body) = request.into_parts();
-            Box::pin(self.persist(&shot, parts, body, retries, hedges)).await?
+            boxed(|| self.persist(&shot, parts, body, retries, hedges)).await?
         } else {
             let upload = (!request.body().is_end_stream())
                 .then(|| Upload::new(began, prepare::stated_length(request.headers())));

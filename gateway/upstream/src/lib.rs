@@ -8,6 +8,7 @@ mod alarm;
 mod answer;
 mod attempt;
 mod balance;
+mod boxed;
 mod breaker;
 mod budget;
 mod bulkhead;
@@ -42,6 +43,7 @@ mod watch;
 mod window;
 
 pub use answer::Tunnel;
+pub use boxed::boxed;
 pub use call::{Attempt, Call, GRACE, IDEMPOTENCY_KEY, Observe, Observed, Observer};
 pub use client::Client;
 pub use config::{
