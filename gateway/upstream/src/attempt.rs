@@ -300,7 +300,8 @@ fn classify(error: hyper::Error, upload: Option<&Upload>) -> Failure {
 /// GOAWAY names, or was reset with REFUSED_STREAM (RFC 9113, section 8.7).
 fn refuses(error: &hyper::Error) -> bool {
     let Some(error) = error.source().and_then(|source| source.downcast_ref::<h2::Error>()) else { return false };
-    // h2 fails a stream with GOAWAY only when it is beyond the last; those before go on.
+    // h2 fails a stream with GOAWAY only when it is beyond the last; those before go on. hyper (1.12) does so too with
+    // one that it has just sent, but only where another thread reads the connection meanwhile: here all is on one core.
     error.is_remote()
         && (error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR)
             || error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM))
