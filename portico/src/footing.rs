@@ -13,7 +13,7 @@ pub(crate) fn prepare() {
     let limit = raise_limit();
     let prepared = [
         ("room for open files", enlarge_table(limit.min(TABLE))),
-        // A first touch clears 2 MB at once: up to 9 ms for which a core answered nobody, and 24 MB more memory.
+        // A first touch clears 2 MB at once: up to 9 ms for which a core answered nobody.
         ("small pages", disable_transparent_huge_pages(true)),
     ];
     for (what, prepared) in prepared {

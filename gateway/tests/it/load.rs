@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::body::Body;
 use http::{Request, StatusCode};
@@ -123,11 +123,8 @@ impl Load {
 
     /// Waits until so many more were answered.
     pub async fn runs(&self, more: usize) {
-        let (before, began) = (self.asked.load(Ordering::SeqCst), Instant::now());
-        while self.asked.load(Ordering::SeqCst) < before + more {
-            assert!(began.elapsed() < Duration::from_secs(60), "the load stands still");
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        let enough = self.asked.load(Ordering::SeqCst) + more;
+        fixtures::eventually("the load goes on", async || self.asked.load(Ordering::SeqCst) >= enough).await;
     }
 
     /// Ends the load, and returns how many were asked and those that failed.

@@ -136,6 +136,7 @@ async fn a_server_of_http2_that_restarts_gracefully_loses_nothing_and_does_nothi
         server.restart();
     }
     load.runs(50).await;
+    server.restart_last();
     let (asked, failed) = load.end().await;
     assert!(failed.is_empty(), "{} of {asked}: {:?}", failed.len(), tallied(&failed));
     assert_eq!(server.acted(), (asked, Vec::new()));

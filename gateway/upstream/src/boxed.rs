@@ -3,7 +3,7 @@
 use std::pin::Pin;
 
 /// Returns a future in a box. It is made there, which `Box::pin` does not do: that has it on the stack first and
-/// copies all the room it may ever need, ten thousand bytes for what a request walks through.
+/// copies all the room it may ever need, thousands of bytes for what a request walks through.
 #[inline(always)]
 pub fn boxed<F>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
     let room = Box::new_uninit();

@@ -1,4 +1,4 @@
-//! What a server asks of the kernel at its start, and what many connections feel of it.
+//! What a server asks of the kernel at its start. What many connections feel of it is the benchmark's: `--rungs s8`.
 #![cfg(target_os = "linux")]
 
 use std::process::Command;
